@@ -1,0 +1,125 @@
+"""Checkpoints: ``model.safetensors`` (weights) and ``config.json`` (all that synthesis must know).
+
+Nothing is ever unpickled. Weights may be stored in half precision; they are used in float32.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffwave.config import ConfigError, ModelConfig, from_dict, to_dict
+from diffwave.files import atomic_path, write_text
+from diffwave.network import DiffWave
+
+FORMAT_VERSION = 1
+WEIGHTS_NAME = "model.safetensors"
+CONFIG_NAME = "config.json"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used; the message names the file and what was expected."""
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A model's settings and weights, and the story of its training.
+
+    Args:
+        config: everything that synthesis needs.
+        weights: parameter name to tensor.
+        training: what is known of the training (data, iterations, figures); plain JSON values, for people.
+    """
+
+    config: ModelConfig
+    weights: dict[str, Tensor]
+    training: dict[str, Any] = field(default_factory=dict)
+
+    def build(self, device: torch.device | str = "cpu") -> DiffWave:
+        """Return the network with these weights, in float32 and evaluation mode.
+
+        Raises:
+            CheckpointError: if names or shapes of the weights do not fit the configuration.
+        """
+        network = DiffWave(self.config)
+        try:
+            network.load_state_dict({name: value.float() for name, value in self.weights.items()})
+        except RuntimeError as error:
+            detail = " ".join(str(error).split())
+            raise CheckpointError(f"weights do not fit the configuration: {detail[:300]}") from None
+        return network.to(device).eval()
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint, half: bool = False) -> None:
+    """Write both files, each atomically.
+
+    Args:
+        folder: is made if missing.
+        checkpoint: what to write.
+        half: store the weights in float16.
+    """
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    dtype = torch.float16 if half else torch.float32
+    weights = {
+        name: value.detach().to("cpu", dtype).contiguous() for name, value in checkpoint.weights.items()
+    }
+    document = {
+        "format_version": FORMAT_VERSION,
+        "model": to_dict(checkpoint.config),
+        "training": checkpoint.training,
+    }
+    # The configuration first: with a crash between the two, a new folder has no weights and is refused.
+    write_text(folder / CONFIG_NAME, json.dumps(document, indent=2) + "\n")
+    with atomic_path(folder / WEIGHTS_NAME) as temporary:
+        save_file(weights, temporary)
+
+
+def load_checkpoint(folder: Path) -> Checkpoint:
+    """Read a checkpoint folder.
+
+    Raises:
+        CheckpointError: if a file is missing, damaged, of a newer format, or has unknown settings.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    document = _read_config(folder)
+    path = folder / WEIGHTS_NAME
+    if not path.is_file():
+        raise CheckpointError(f"{folder}: expected a checkpoint with {WEIGHTS_NAME}; there is none")
+    try:
+        weights = load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: expected safetensors weights; {error} (truncated?)") from None
+    try:
+        config = from_dict(ModelConfig, document["model"])
+    except ConfigError as error:
+        raise CheckpointError(f"{folder / CONFIG_NAME}: {error}") from None
+    return Checkpoint(config, weights, document.get("training", {}))
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = folder / CONFIG_NAME
+    if not path.is_file():
+        raise CheckpointError(
+            f"{folder}: expected a checkpoint folder with {CONFIG_NAME} and {WEIGHTS_NAME}; there is no {CONFIG_NAME}"
+        )
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        version = document["format_version"]
+        document["model"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path}: expected a diffwave configuration in JSON; {error!r}") from None
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path}: expected checkpoint format {FORMAT_VERSION} or older; got {version!r} - upgrade diffwave-vocoder"
+        )
+    result: dict[str, Any] = document
+    return result

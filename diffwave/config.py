@@ -1,0 +1,406 @@
+"""Settings of a model and of a training run: the schema, and the only home of defaults.
+
+``ModelConfig`` (mel front end, network, diffusion, sampling) is everything that synthesis needs and
+is what a checkpoint stores. ``TrainingConfig`` adds data and optimisation. Code below ``cli/`` takes
+the dataclass it needs, never a dictionary and never the whole configuration.
+
+Every check that involves one dataclass stands in its ``__post_init__``; checks between two of them
+stand where the two meet (``ModelConfig``, ``TrainingConfig``). All raise ``ConfigError``, whose
+message says what was expected and what came.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class ConfigError(ValueError):
+    """A setting that cannot work, in words for the person who wrote it."""
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ConfigError(message)
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    _require(value in allowed, f"{name} must be one of {', '.join(allowed)}; got {value!r}")
+
+
+@dataclass(frozen=True)
+class MelConfig:
+    """How a waveform becomes a mel spectrogram; two models can share mels only if all of it agrees.
+
+    Args:
+        sample_rate: in Hz.
+        n_fft, win_length, hop_length: frame geometry, in samples.
+        n_mels: number of mel bands ``M``.
+        f_min, f_max: edges of the filterbank, in Hz.
+        mel_scale: ``slaney`` (librosa's default) or ``htk``.
+        mel_norm: ``slaney`` (triangles of equal area) or ``none`` (triangles of equal height).
+        framing: where frame ``i`` is centred: ``hop`` at ``(i + 1/2) hop`` (HiFi-GAN: reflect padding of
+            ``(n_fft - hop) / 2``), ``centre`` at ``i hop`` (librosa's ``center=True``; the extra last
+            frame is dropped). Both give exactly ``F = N / hop_length`` frames.
+        magnitude_epsilon: added to the squared magnitude under the root (HiFi-GAN: 1e-9).
+        stft_normalized: divide the STFT by the root of the window's energy (torch's ``normalized``).
+        log: ``ln``, ``log10`` or ``db01`` (``20 log10``, then shifted and clipped to ``[0, 1]`` as
+            lmnt-com/diffwave does).
+        floor: smallest mel magnitude before the logarithm.
+    """
+
+    sample_rate: int = 16000
+    n_fft: int = 1024
+    win_length: int = 1024
+    hop_length: int = 256
+    n_mels: int = 80
+    f_min: float = 0.0
+    f_max: float = 8000.0
+    mel_scale: str = "slaney"
+    mel_norm: str = "slaney"
+    framing: str = "hop"
+    magnitude_epsilon: float = 0.0
+    stft_normalized: bool = False
+    log: str = "ln"
+    floor: float = 1e-5
+
+    def __post_init__(self) -> None:
+        _one_of("mel.mel_scale", self.mel_scale, ("slaney", "htk"))
+        _one_of("mel.mel_norm", self.mel_norm, ("slaney", "none"))
+        _one_of("mel.framing", self.framing, ("hop", "centre"))
+        _one_of("mel.log", self.log, ("ln", "log10", "db01"))
+        _require(
+            0 < self.hop_length <= self.win_length <= self.n_fft,
+            "mel: expected 0 < hop_length <= win_length <= n_fft; got "
+            f"hop_length={self.hop_length}, win_length={self.win_length}, n_fft={self.n_fft}",
+        )
+        _require(
+            0 <= self.f_min < self.f_max <= self.sample_rate / 2,
+            "mel: expected 0 <= f_min < f_max <= sample_rate / 2; got "
+            f"f_min={self.f_min}, f_max={self.f_max}, sample_rate={self.sample_rate}",
+        )
+        _require(self.n_mels > 0, f"mel.n_mels must be positive; got {self.n_mels}")
+        _require(self.floor > 0, f"mel.floor must be positive; got {self.floor}")
+
+    def describe(self) -> str:
+        """One line with what a person compares first."""
+        return (
+            f"{self.sample_rate} Hz, {self.n_fft}/{self.hop_length}/{self.win_length}, "
+            f"{self.n_mels} {self.mel_scale} bands {self.f_min:g}-{self.f_max:g} Hz, "
+            f"{self.log} (floor {self.floor:g}), {self.framing} framing"
+        )
+
+
+MEL_PRESETS: dict[str, MelConfig] = {
+    "default": MelConfig(),
+    # jik876/hifi-gan config_v1.json and meldataset.py; also BigVGAN 22k, NeMo, Matcha-TTS.
+    "hifigan-22k": MelConfig(sample_rate=22050, magnitude_epsilon=1e-9),
+    # lmnt-com/diffwave preprocess.py: torchaudio MelSpectrogram(power=1, normalized=True), HTK, no norm.
+    "lmnt-22k": MelConfig(
+        sample_rate=22050,
+        f_min=20.0,
+        f_max=11025.0,
+        mel_scale="htk",
+        mel_norm="none",
+        framing="centre",
+        stft_normalized=True,
+        log="db01",
+    ),
+    # transformers SpeechT5FeatureExtractor: log10, floor 1e-10, 80-7600 Hz, center=True.
+    "speecht5-16k": MelConfig(
+        f_min=80.0, f_max=7600.0, framing="centre", log="log10", floor=1e-10
+    ),
+}
+
+
+def mel_preset(name: str) -> MelConfig:
+    """Return the mel convention called ``name``.
+
+    Raises:
+        ConfigError: for an unknown name; the message lists the known ones.
+    """
+    if name not in MEL_PRESETS:
+        raise ConfigError(f"mel preset must be one of {', '.join(MEL_PRESETS)}; got {name!r}")
+    return MEL_PRESETS[name]
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Shape of the dilated-convolution network (DiffWave, section 3 and table 1).
+
+    The defaults are the paper's BASE; LARGE has ``residual_channels=128``.
+
+    Args:
+        residual_channels: ``C``.
+        residual_layers: ``L``.
+        dilation_cycle: layer ``i`` has dilation ``2 ** (i % dilation_cycle)``.
+        squeeze: audio samples per position of the residual stack; 1 is the paper's network. The stack then
+            runs at ``1 / squeeze`` of the sample rate, between a strided and a transposed convolution.
+        squeeze_overlap: kernel of those two convolutions, in units of ``squeeze``; 1 cuts the signal into
+            groups as WaveGlow does, 2 and more let neighbouring groups overlap like a learned filterbank.
+        condition_mean, condition_std: the mel is normalised with them before the upsampler.
+        parameterization: what the network's last layer means: ``noise`` (the paper) or ``velocity``
+            (Salimans & Ho 2022, "v-prediction"), from which the noise follows in closed form.
+    """
+
+    residual_channels: int = 64
+    residual_layers: int = 30
+    dilation_cycle: int = 10
+    squeeze: int = 1
+    squeeze_overlap: int = 1
+    condition_mean: float = 0.0
+    condition_std: float = 1.0
+    parameterization: str = "noise"
+
+    def __post_init__(self) -> None:
+        for name in ("residual_channels", "residual_layers", "dilation_cycle", "squeeze"):
+            value = getattr(self, name)
+            _require(value >= 1, f"network.{name} must be at least 1; got {value}")
+        _require(
+            self.squeeze_overlap >= 1 and (self.squeeze_overlap - 1) * self.squeeze % 2 == 0,
+            "network.squeeze_overlap must be at least 1, and (squeeze_overlap - 1) * squeeze even; got "
+            f"squeeze_overlap={self.squeeze_overlap}, squeeze={self.squeeze}",
+        )
+        _require(self.condition_std > 0, "network.condition_std must be positive")
+        _one_of("network.parameterization", self.parameterization, ("noise", "velocity"))
+
+
+@dataclass(frozen=True)
+class DiffusionConfig:
+    """The forward process a network was trained on, and the fast schedules for it.
+
+    Args:
+        schedule: ``linear`` (betas from ``beta_start`` to ``beta_end``), ``cosine`` (constant signal + noise
+            power with the angle linear in the step, from ``angle_start`` to ``angle_end`` quarter turns) or
+            ``list`` (``betas``).
+        steps: ``T``.
+        betas: for ``schedule="list"``: the variances themselves.
+        prior: shape of the noise: ``standard`` (white) or ``spectral`` (the mel's spectral envelope).
+        prior_floor: smallest envelope magnitude of the spectral prior, as an amplitude of the waveform.
+    """
+
+    schedule: str = "linear"
+    steps: int = 50
+    beta_start: float = 1e-4
+    beta_end: float = 0.05
+    angle_start: float = 0.012
+    angle_end: float = 0.988
+    betas: list[float] = field(default_factory=list)
+    prior: str = "standard"
+    prior_floor: float = 1e-4
+
+    def __post_init__(self) -> None:
+        _one_of("diffusion.schedule", self.schedule, ("linear", "cosine", "list"))
+        _one_of("diffusion.prior", self.prior, ("standard", "spectral"))
+        _require(self.steps >= 1, f"diffusion.steps must be at least 1; got {self.steps}")
+        _require(
+            self.schedule != "list" or len(self.betas) == self.steps,
+            f"diffusion.betas must hold steps={self.steps} values; got {len(self.betas)}",
+        )
+        _require(
+            0 < self.beta_start <= self.beta_end < 1,
+            "diffusion: expected 0 < beta_start <= beta_end < 1; got "
+            f"beta_start={self.beta_start}, beta_end={self.beta_end}",
+        )
+        _require(
+            0 < self.angle_start < self.angle_end < 1,
+            "diffusion: expected 0 < angle_start < angle_end < 1; got "
+            f"angle_start={self.angle_start}, angle_end={self.angle_end}",
+        )
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """How a checkpoint is sampled unless the caller says otherwise.
+
+    Args:
+        steps: number of network calls.
+        sampler: ``ddpm`` (ancestral, eta = 1) or ``ddim`` (deterministic, eta = 0).
+        fast_betas: for each number of steps (as text, for JSON), the user's noise schedule; it is aligned with
+            the training schedule (DiffWave, appendix B).
+        clip: clip the waveform to ``[-1, 1]`` after every step, as lmnt-com/diffwave does.
+        consistency_iterations: pushes of the finished waveform towards its mel; 0 turns them off.
+    """
+
+    steps: int = 6
+    sampler: str = "ddpm"
+    fast_betas: dict[str, list[float]] = field(
+        default_factory=lambda: {"6": [1e-4, 1e-3, 0.01, 0.05, 0.2, 0.5]}
+    )
+    clip: bool = False
+    consistency_iterations: int = 0
+
+    def __post_init__(self) -> None:
+        _one_of("sampling.sampler", self.sampler, ("ddpm", "ddim"))
+        _require(self.steps >= 1, f"sampling.steps must be at least 1; got {self.steps}")
+        _require(
+            self.consistency_iterations >= 0,
+            f"sampling.consistency_iterations cannot be negative; got {self.consistency_iterations}",
+        )
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Everything that synthesis needs to know; stored in a checkpoint's ``config.json``."""
+
+    mel: MelConfig = field(default_factory=MelConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+
+    def __post_init__(self) -> None:
+        hop, squeeze = self.mel.hop_length, self.network.squeeze
+        _require(
+            hop % squeeze == 0,
+            f"mel.hop_length must be a multiple of network.squeeze; got hop_length={hop}, squeeze={squeeze}",
+        )
+        _require(
+            self.diffusion.prior == "standard" or self.mel.log != "db01",
+            "diffusion.prior=spectral needs a mel whose logarithm can be undone; mel.log=db01 is clipped",
+        )
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the speech is and how it is cut.
+
+    Args:
+        root: a LibriSpeech root or any folder tree of audio.
+        subsets: first-level folders of ``root`` to use; empty takes the ``train-*`` folders of a LibriSpeech
+            root, and everything of any other tree.
+        validation_speakers: speakers held out for validation; if none of them is found, one utterance in
+            twenty is held out instead.
+        crop_frames: length of a training crop in mel frames.
+        workers: loader processes; 0 reads in the training process.
+    """
+
+    root: str = "data/LibriSpeech"
+    subsets: list[str] = field(default_factory=list)
+    validation_speakers: list[str] = field(default_factory=list)
+    crop_frames: int = 62
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        _require(self.crop_frames >= 1, f"data.crop_frames must be at least 1; got {self.crop_frames}")
+        _require(self.workers >= 0, f"data.workers cannot be negative; got {self.workers}")
+
+
+@dataclass(frozen=True)
+class OptimizationConfig:
+    """How long and how fast to learn.
+
+    Args:
+        iterations: optimiser steps in total; a resumed run goes on up to this number.
+        batch_size: crops per iteration.
+        learning_rate: of Adam, after ``warmup`` iterations of linear rise.
+        decay_iterations: the learning rate falls linearly to zero over the last so many iterations.
+        loss: ``l1`` or ``l2``.
+        gradient_clip: largest norm of the gradient.
+        ema_decay: of the exponential moving average of the weights, which is what a checkpoint exports.
+        precision: ``float32`` or ``bfloat16`` (autocast).
+        compile: run the network through ``torch.compile``.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        threads: CPU threads; 0 leaves torch's choice.
+        seed: of weights, crops, noise and diffusion steps.
+        checkpoint_every, validate_every, log_every: in iterations.
+        keep_checkpoints: how many ``training-*.pt`` stay.
+        validation_utterances: how many utterances of the validation split are used.
+    """
+
+    iterations: int = 1_000_000
+    batch_size: int = 16
+    learning_rate: float = 2e-4
+    warmup: int = 0
+    decay_iterations: int = 0
+    loss: str = "l1"
+    gradient_clip: float = 1.0
+    ema_decay: float = 0.999
+    precision: str = "float32"
+    compile: bool = False
+    device: str = "auto"
+    threads: int = 0
+    seed: int = 0
+    checkpoint_every: int = 1000
+    validate_every: int = 1000
+    log_every: int = 50
+    keep_checkpoints: int = 2
+    validation_utterances: int = 16
+
+    def __post_init__(self) -> None:
+        _one_of("train.loss", self.loss, ("l1", "l2"))
+        _one_of("train.precision", self.precision, ("float32", "bfloat16"))
+        _one_of("train.device", self.device, ("auto", "cpu", "cuda"))
+        for name in ("iterations", "batch_size", "checkpoint_every", "validate_every", "log_every",
+                     "keep_checkpoints"):
+            value = getattr(self, name)
+            _require(value >= 1, f"train.{name} must be at least 1; got {value}")
+        _require(0 <= self.ema_decay < 1, f"train.ema_decay must be in [0, 1); got {self.ema_decay}")
+        _require(
+            self.learning_rate > 0 and self.gradient_clip > 0,
+            "train.learning_rate and train.gradient_clip must be positive; got "
+            f"{self.learning_rate} and {self.gradient_clip}",
+        )
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """One training run: the model, its data, its optimisation, and where it is written."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    train: OptimizationConfig = field(default_factory=OptimizationConfig)
+    run_dir: str = "runs/diffwave"
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Return a dataclass of this module as plain dictionaries and lists, ready for JSON."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(cls: type[T], values: dict[str, Any], path: str = "") -> T:
+    """Build dataclass ``cls`` from nested dictionaries, strictly.
+
+    Args:
+        cls: a dataclass of this module.
+        values: settings; a missing key takes its default.
+        path: dotted name of ``values``, for messages.
+
+    Raises:
+        ConfigError: for an unknown key (the message gives the nearest known one) or a value of the wrong type.
+    """
+    hints = typing.get_type_hints(cls)
+    for key in values:
+        if key not in hints:
+            near = difflib.get_close_matches(key, hints, n=1)
+            hint = f"; did you mean {path}{near[0]}?" if near else f"; known: {', '.join(hints)}"
+            raise ConfigError(f"unknown setting {path}{key}{hint}")
+    return cls(**{key: _convert(hints[key], value, path + key) for key, value in values.items()})
+
+
+def _convert(hint: Any, value: Any, name: str) -> Any:
+    """Check one value of a JSON document against the type in the schema."""
+    if dataclasses.is_dataclass(hint):
+        _require(isinstance(value, dict), f"{name}: expected settings in braces; got {value!r}")
+        return from_dict(typing.cast(type, hint), value, name + ".")
+    origin = typing.get_origin(hint)
+    if origin is list:
+        _require(isinstance(value, list), f"{name}: expected a list; got {value!r}")
+        (inner,) = typing.get_args(hint)
+        return [_convert(inner, item, f"{name}[{i}]") for i, item in enumerate(value)]
+    if origin is dict:
+        _require(isinstance(value, dict), f"{name}: expected settings in braces; got {value!r}")
+        _, inner = typing.get_args(hint)
+        return {str(key): _convert(inner, item, f"{name}.{key}") for key, item in value.items()}
+    assert not isinstance(hint, types.UnionType), "the schema has no unions"
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    # bool is a subclass of int: true is not a number of layers.
+    matches = isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
+    _require(matches, f"{name}: expected {hint.__name__}; got {value!r}")
+    return value

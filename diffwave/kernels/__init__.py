@@ -1,0 +1,1 @@
+"""The operations worth a kernel; ``reference`` is their definition in plain PyTorch."""

@@ -1,0 +1,208 @@
+"""Mel spectrograms: from a waveform, towards a waveform, and back to an envelope.
+
+One front end serves training, synthesis and evaluation, on the device of its input. The convention
+(``MelConfig``) travels in every checkpoint, because a mel of another convention is noise to a network.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from diffwave.config import MelConfig
+from diffwave.stft import FrameGeometry, istft, stft
+
+# lmnt-com/diffwave preprocess.py: 20 log10(mel) - 20, then (x + 100) / 100 clipped to [0, 1].
+_DB_REFERENCE = 20.0
+_DB_RANGE = 100.0
+# Largest log-mel of a full-scale signal: window sum 512, height of a slaney triangle about .02 and of an
+# HTK triangle 1; +2 leaves room for signals that clip.
+_LOG_LIMIT = {"slaney": 6.0, "none": 10.0}
+
+
+class MelSpectrogram(nn.Module):
+    """Log-mel spectrogram with exactly ``F = N / hop_length`` frames.
+
+    Args:
+        config: the convention.
+    """
+
+    filterbank: Tensor
+
+    def __init__(self, config: MelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.geometry = FrameGeometry(
+            config.n_fft, config.hop_length, config.win_length, config.framing
+        )
+        self.register_buffer("filterbank", mel_filterbank(config), persistent=False)  # [M, K]
+
+    def forward(self, wav: Tensor) -> Tensor:
+        """Return the log-mel ``[B, M, F]`` of ``wav`` ``[B, N]``, with ``N = F * hop_length``.
+
+        Raises:
+            ValueError: if ``N`` is not a positive multiple of the hop.
+        """
+        spectrum = stft(wav, self.geometry)
+        if self.config.stft_normalized:
+            window = self.geometry.window(wav.device, wav.dtype)
+            spectrum = spectrum / window.square().sum().sqrt()
+        power = spectrum.real.square() + spectrum.imag.square() + self.config.magnitude_epsilon
+        return self.compress(self.filterbank.to(power.dtype) @ power.sqrt())
+
+    def compress(self, magnitude: Tensor) -> Tensor:
+        """Mel magnitudes to the convention's logarithm; any shape."""
+        magnitude = magnitude.clamp_min(self.config.floor)
+        if self.config.log == "ln":
+            return magnitude.log()
+        if self.config.log == "log10":
+            return magnitude.log10()
+        decibel = 20 * magnitude.log10() - _DB_REFERENCE
+        return ((decibel + _DB_RANGE) / _DB_RANGE).clamp(0, 1)
+
+    def expand(self, mel: Tensor) -> Tensor:
+        """Undo :meth:`compress` (what was clipped stays at the limit); any shape."""
+        if self.config.log == "ln":
+            return mel.exp()
+        if self.config.log == "log10":
+            return torch.pow(10.0, mel)
+        return torch.pow(10.0, (mel * _DB_RANGE - _DB_RANGE + _DB_REFERENCE) / 20)
+
+    def envelope(self, mel: Tensor) -> Tensor:
+        """Smooth STFT magnitude ``[B, K, F]`` that has this log-mel, ``K = n_fft / 2 + 1``.
+
+        Each band's mean magnitude is spread over the bins with the same triangles, so that a flat spectrum
+        comes back exactly; bins outside the filterbank take the nearest covered bin.
+        """
+        weights = self.filterbank.to(mel.dtype)
+        mean = self.expand(mel) / weights.sum(dim=1, keepdim=True).clamp_min(1e-8)  # [B, M, F]
+        return _spread(weights, mean)
+
+    def check(self, mel: Tensor) -> None:
+        """Refuse a mel that cannot be of this convention, before it becomes noise.
+
+        Args:
+            mel: shape ``[B, M, F]``.
+
+        Raises:
+            ValueError: wrong shape, band count, non-finite values, or values out of the convention's range.
+        """
+        config = self.config
+        expected = f"expected a mel [{config.n_mels} bands, frames] of: {config.describe()}"
+        if mel.ndim != 3 or mel.shape[1] != config.n_mels:
+            shape = list(mel.shape[1:]) if mel.ndim == 3 else list(mel.shape)
+            swapped = mel.ndim == 3 and mel.shape[2] == config.n_mels
+            raise ValueError(f"{expected}; got shape {shape}" + (" (transposed?)" * swapped))
+        if mel.shape[2] == 0:
+            raise ValueError(f"{expected}; got no frames")
+        if not bool(torch.isfinite(mel).all()):
+            raise ValueError(f"{expected}; got NaN or infinite values")
+        low, high = self.limits()
+        smallest, largest = float(mel.min()), float(mel.max())
+        if smallest < low - 1e-3 or largest > high:
+            raise ValueError(
+                f"{expected}, values in [{low:.2f}, {high:.2f}]; got values in "
+                f"[{smallest:.2f}, {largest:.2f}] (another logarithm, floor or normalisation?)"
+            )
+        self._check_spread(mel, expected)
+
+    def _check_spread(self, mel: Tensor, expected: str) -> None:
+        """Catch another logarithm whose values happen to lie inside the range.
+
+        Speech moves by several nats between its loudest and softest parts. A log10 mel read as ln moves 2.3
+        times less and has no value near the ln floor; a normalised one hovers around zero.
+        """
+        if self.config.log != "ln" or mel.shape[2] < 16:
+            return
+        # A silent mel lies on the floor and is fine; one that is loud everywhere is not a log-mel of audio:
+        # mean magnitude per band above exp(0) = 1 is beyond full scale for most bands.
+        mean = float(mel.mean())
+        if mean > -0.5:
+            raise ValueError(
+                f"{expected}; got a mean value of {mean:.2f}, where speech has about -5 "
+                "(a linear, normalised or differently scaled mel?)"
+            )
+        if self.config.floor <= 1e-5 and float(mel.min()) >= -5.01 and float(mel.std()) < 1.35:
+            raise ValueError(
+                f"{expected}; got values that never fall below {float(mel.min()):.2f} with a standard "
+                f"deviation of {float(mel.std()):.2f}, which looks like log10 (multiply by 2.3026)"
+            )
+
+    def limits(self) -> tuple[float, float]:
+        """Smallest and largest value a mel of this convention can have."""
+        if self.config.log == "db01":
+            return 0.0, 1.0
+        high = _LOG_LIMIT[self.config.mel_norm]
+        scale = 1.0 if self.config.log == "ln" else 1 / 2.302585092994046
+        floor = torch.tensor(self.config.floor, dtype=torch.float64).log().item()
+        return floor * scale, high * scale
+
+
+class MelConsistency(nn.Module):
+    """Push a waveform towards a mel without touching its phase more than needed.
+
+    One iteration multiplies the STFT by the ratio of target to own mel magnitude, spread over the bins, and
+    transforms back. With momentum this is the fast Griffin-Lim scheme (Perraudin, Balazs & Sondergaard 2013)
+    with a mel in place of the magnitude.
+
+    Args:
+        mel: the front end whose convention the target has.
+        momentum: weight of the last change added to each result, in ``[0, 1)``.
+        limit: largest correction of one iteration, in nat.
+    """
+
+    def __init__(self, mel: MelSpectrogram, momentum: float = 0.9, limit: float = 2.0) -> None:
+        super().__init__()
+        if mel.config.log == "db01":
+            raise ValueError("MelConsistency needs a mel whose logarithm can be undone; db01 is clipped")
+        if not 0 <= momentum < 1:
+            raise ValueError(f"MelConsistency: momentum must be in [0, 1); got {momentum}")
+        self.mel = mel
+        self.momentum = momentum
+        self.limit = limit
+
+    def forward(self, wav: Tensor, target: Tensor, iterations: int) -> Tensor:
+        """Return ``wav`` ``[B, N]`` after ``iterations`` pushes towards the log-mel ``target`` ``[B, M, F]``."""
+        goal = self.mel.expand(target)
+        projected, moved = wav, wav
+        for _ in range(iterations):
+            last, projected = projected, self._project(moved, goal)
+            moved = projected + self.momentum * (projected - last)
+        return projected
+
+    def _project(self, wav: Tensor, goal: Tensor) -> Tensor:
+        """One correction of the magnitudes, ``[B, N]`` to ``[B, N]``."""
+        geometry, weights = self.mel.geometry, self.mel.filterbank.to(wav.dtype)
+        spectrum = stft(wav, geometry)
+        own = weights @ spectrum.abs()  # [B, M, F]
+        floor = self.mel.config.floor
+        if self.mel.config.stft_normalized:
+            own = own / geometry.window(wav.device, wav.dtype).square().sum().sqrt()
+        change = (goal.clamp_min(floor) / own.clamp_min(floor)).log().clamp(-self.limit, self.limit)
+        return istft(spectrum * _spread(weights, change).exp(), geometry)
+
+
+def _spread(weights: Tensor, bands: Tensor) -> Tensor:
+    """Interpolate band values ``[B, M, F]`` to bins ``[B, K, F]`` with normalised triangles ``[M, K]``."""
+    total = weights.sum(dim=0)  # [K]
+    covered = total > 1e-8
+    values = (weights / total.clamp_min(1e-8)).t() @ bands
+    index = torch.arange(len(total), device=weights.device)
+    first, last = int(index[covered][0]), int(index[covered][-1])
+    return values[:, index.clamp(first, last)]
+
+
+def mel_filterbank(config: MelConfig) -> Tensor:
+    """Triangular filters ``[M, K]``, ``K = n_fft / 2 + 1``, by torchaudio."""
+    from diffwave.audio import import_torchaudio
+
+    filters: Tensor = import_torchaudio().functional.melscale_fbanks(
+        n_freqs=config.n_fft // 2 + 1,
+        f_min=config.f_min,
+        f_max=config.f_max,
+        n_mels=config.n_mels,
+        sample_rate=config.sample_rate,
+        norm=None if config.mel_norm == "none" else config.mel_norm,
+        mel_scale=config.mel_scale,
+    )  # [K, M]
+    return filters.t().contiguous()

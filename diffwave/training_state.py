@@ -1,0 +1,71 @@
+"""The resumable state of a training run: ``training-*.pt`` files, written whole, read without pickle."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from diffwave.config import ConfigError
+from diffwave.files import atomic_path
+
+log = logging.getLogger(__name__)
+
+_NAME = re.compile(r"training-(\d+)\.pt")
+
+
+def save_state(run_dir: Path, iteration: int, state: dict[str, Any]) -> Path:
+    """Write ``training-<iteration>.pt`` atomically and return its path."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    path = run_dir / f"training-{iteration:08d}.pt"
+    with atomic_path(path) as temporary:
+        torch.save(state, temporary)
+    return path
+
+
+def states(run_dir: Path) -> list[Path]:
+    """State files of a run, oldest first."""
+    found = [path for path in run_dir.glob("training-*.pt") if _NAME.fullmatch(path.name)]
+    return sorted(found, key=lambda path: int(path.stem.split("-")[1]))
+
+
+def prune_states(run_dir: Path, keep: int) -> None:
+    """Delete all but the newest ``keep`` states."""
+    for path in states(run_dir)[:-keep]:
+        path.unlink()
+
+
+def newest_state(run_dir: Path, model: dict[str, Any]) -> dict[str, Any] | None:
+    """Read the newest state that can be read, or None if the run has none.
+
+    Args:
+        run_dir: of the run.
+        model: the model's settings; network, mel and diffusion must equal those of the run.
+
+    Raises:
+        ConfigError: if the run was of another architecture.
+    """
+    for path in reversed(states(run_dir)):
+        try:
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            found = state["config"]["model"]
+        except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
+            log.warning("%s cannot be read (%s); trying the one before", path, str(error).splitlines()[0])
+            continue
+        # How a model is sampled may change between two runs; what it is may not.
+        for part in ("network", "mel", "diffusion"):
+            if found.get(part) != model[part]:
+                raise ConfigError(
+                    f"run_dir={run_dir} holds a run with another model.{part}: {_difference(found[part], model[part])}"
+                )
+        return state
+    return None
+
+
+def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
+    keys = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+    return ", ".join(f"{key} was {old.get(key)!r}, now {new.get(key)!r}" for key in keys)
