@@ -182,7 +182,10 @@ class DiffusionConfig:
         steps: ``T``.
         betas: for ``schedule="list"``: the variances themselves.
         prior: shape of the noise: ``standard`` (white) or ``spectral`` (the mel's spectral envelope).
-        prior_floor: smallest envelope magnitude of the spectral prior, as an amplitude of the waveform.
+        prior_floor: smallest envelope of the spectral prior, as an amplitude of the waveform.
+        prior_exponent: power of the envelope; 1 whitens speech fully, less keeps the filter better invertible
+            (PESQ-WB of 8 utterances filtered there and back: 4.51 with 1, 4.59 with 0.75).
+        prior_level: amplitude that the filter leaves alone; about where whitened speech has unit variance.
     """
 
     schedule: str = "linear"
@@ -194,6 +197,8 @@ class DiffusionConfig:
     betas: list[float] = field(default_factory=list)
     prior: str = "standard"
     prior_floor: float = 1e-4
+    prior_exponent: float = 0.75
+    prior_level: float = 0.005
 
     def __post_init__(self) -> None:
         _one_of("diffusion.schedule", self.schedule, ("linear", "cosine", "list"))
@@ -202,6 +207,11 @@ class DiffusionConfig:
         _require(
             self.schedule != "list" or len(self.betas) == self.steps,
             f"diffusion.betas must hold steps={self.steps} values; got {len(self.betas)}",
+        )
+        _require(
+            self.prior_floor > 0 and self.prior_level > 0 and 0 < self.prior_exponent <= 1,
+            "diffusion: expected prior_floor > 0, prior_level > 0 and 0 < prior_exponent <= 1; got "
+            f"{self.prior_floor}, {self.prior_level} and {self.prior_exponent}",
         )
         _require(
             0 < self.beta_start <= self.beta_end < 1,

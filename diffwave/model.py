@@ -1,34 +1,58 @@
-"""The parts of a model put together: front end, diffusion process, network.
+"""The parts of a model put together: how a mel becomes a noise prior.
 
-Training and synthesis both build their ``DiffusionProcess`` here, from the same mel.
+Training and synthesis both build their prior here, from the same mel.
 """
 
 from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
-from diffwave.config import ModelConfig
-from diffwave.diffusion import DiffusionProcess, NoiseSchedule, Prior, SpectralPrior, StandardPrior
+from diffwave.config import DiffusionConfig, MelConfig
+from diffwave.diffusion import Prior, SpectralPrior, StandardPrior
 from diffwave.mel import MelSpectrogram
+from diffwave.stft import FrameGeometry
 
-# Mean magnitude of unit-variance white noise under a Hann window, per root of n_fft: the window's energy
-# is 3/8 n_fft, and the mean of a Rayleigh variable is sqrt(pi)/2 of its root mean square.
+# Mean magnitude of unit-variance white noise under a Hann window, per root of win_length: the window's
+# energy is 3/8 win_length, and the mean of a Rayleigh variable is sqrt(pi)/2 of its root mean square.
 _WHITE_MAGNITUDE = math.sqrt(3 / 8) * math.sqrt(math.pi) / 2
 
 
-def make_prior(config: ModelConfig, front_end: MelSpectrogram, mel: Tensor) -> Prior:
-    """Build the noise prior of ``config.diffusion`` for a log-mel ``[B, M, F]``."""
-    if config.diffusion.prior == "standard":
+def make_prior(config: DiffusionConfig, front_end: MelSpectrogram, mel: Tensor) -> Prior:
+    """Build the noise prior for a log-mel ``[B, M, F]``.
+
+    The spectral prior filters with frames of half the mel's size and hop: shorter filters and an envelope
+    interpolated in time make ``color`` a much better inverse of ``whiten``.
+    """
+    if config.prior == "standard":
         return StandardPrior()
-    magnitude = front_end.envelope(mel)  # [B, K, F]
-    amplitude = magnitude / (_WHITE_MAGNITUDE * math.sqrt(config.mel.win_length))
-    return SpectralPrior(amplitude.clamp_min(config.diffusion.prior_floor), front_end.geometry)
+    mel_config = front_end.config
+    amplitude = front_end.envelope(mel) / (_WHITE_MAGNITUDE * math.sqrt(mel_config.win_length))
+    amplitude = amplitude.clamp_min(config.prior_floor)  # [B, K, F]
+    geometry = _filter_geometry(mel_config)
+    log_response = config.prior_exponent * (amplitude / config.prior_level).log()
+    log_response = _to_frames(log_response, mel_config, geometry)[:, :: mel_config.n_fft // geometry.n_fft]
+    return SpectralPrior(config.prior_level * log_response.exp(), geometry)
 
 
-def make_process(
-    config: ModelConfig, schedule: NoiseSchedule, front_end: MelSpectrogram, mel: Tensor
-) -> DiffusionProcess:
-    """Build the diffusion process for a log-mel ``[B, M, F]``."""
-    return DiffusionProcess(schedule, make_prior(config, front_end, mel), config.network.parameterization)
+def _filter_geometry(mel: MelConfig) -> FrameGeometry:
+    """Half the mel's frames where they can be halved."""
+    part = 2 if mel.hop_length % 2 == 0 and mel.n_fft % 4 == 0 else 1
+    size = mel.n_fft // part
+    return FrameGeometry(size, mel.hop_length // part, size, mel.framing)
+
+
+def _to_frames(values: Tensor, mel: MelConfig, geometry: FrameGeometry) -> Tensor:
+    """Interpolate ``[B, K, F]`` linearly from the centres of the mel's frames to those of ``geometry``."""
+    ratio = mel.hop_length // geometry.hop_length
+    if ratio == 1:
+        return values
+    frames = values.shape[-1]
+    index = torch.arange(frames * ratio, device=values.device, dtype=values.dtype)
+    offset = 0.5 if geometry.framing == "hop" else 0.0
+    position = ((index + offset) / ratio - offset).clamp(0, frames - 1)
+    low = position.floor().long()
+    high = (low + 1).clamp(max=frames - 1)
+    return torch.lerp(values[..., low], values[..., high], position - low)

@@ -26,9 +26,9 @@ from diffwave.checkpoint import Checkpoint, save_checkpoint
 from diffwave.config import ModelConfig, OptimizationConfig, TrainingConfig, to_dict
 from diffwave.data import CropDataset, Utterance, context_samples, find_utterances, read_segment, split
 from diffwave.devices import pick_device
-from diffwave.diffusion import NoiseSchedule
+from diffwave.diffusion import DiffusionProcess, NoiseSchedule
 from diffwave.mel import MelSpectrogram
-from diffwave.model import make_process
+from diffwave.model import make_prior
 from diffwave.network import DiffWave
 from diffwave.training_state import newest_state, prune_states, save_state
 
@@ -47,8 +47,8 @@ class TrainingStopped(RuntimeError):
 class Batch:
     """Everything the loss needs of a set of crops, on the device."""
 
-    wav: Tensor  # [B, N + 2 context]
-    white: Tensor  # same shape
+    wav: Tensor  # with context, [B, N + 2 context]
+    noise: Tensor  # [B, N]
     step: Tensor  # [B]
 
 
@@ -71,6 +71,7 @@ class DiffusionLoss(nn.Module):
         self.precision = precision
         self.front_end = MelSpectrogram(config.mel)
         self.schedule = NoiseSchedule.from_config(config.diffusion)
+        self.process = DiffusionProcess(self.schedule, config.network.parameterization)
         self.context = context_samples(config.mel)
 
     def forward(self, network: DiffWave | nn.Module, condition: Any, batch: Batch) -> Tensor:
@@ -84,15 +85,16 @@ class DiffusionLoss(nn.Module):
         context, frames = self.context, self.context // self.config.mel.hop_length
         with torch.no_grad():
             mel = self.front_end(batch.wav)
-            process = make_process(self.config, self.schedule, self.front_end, mel)
-            noisy = process.noisy(batch.wav, batch.white, batch.step)
-            seen = process.network_input(noisy)[:, context:-context]
-            target = process.target(batch.wav, batch.white, batch.step)[:, context:-context]
+            prior = make_prior(self.config.diffusion, self.front_end, mel)
+            clean = prior.whiten(batch.wav)[:, context:-context]
+            mel = mel[..., frames:-frames]
+            noisy = self.schedule.add_noise(clean, batch.noise, batch.step)
+            target = self.process.target(clean, batch.noise, batch.step)
         autocast = torch.autocast(
             batch.wav.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"
         )
         with autocast:
-            output = network(seen, batch.step, condition(mel[..., frames:-frames]))
+            output = network(noisy, batch.step, condition(mel))
         error = output.float() - target
         return (error.abs() if self.kind == "l1" else error.square()).mean(dim=1)
 
@@ -164,7 +166,6 @@ class Trainer:
 
     def validate(self) -> float:
         """Loss of the averaged weights on fixed crops, fixed noise and evenly spread steps."""
-        settings = self.config.train
         network = self.average.module
         total, count = 0.0, 0
         with torch.no_grad():
@@ -172,7 +173,6 @@ class Trainer:
                 batch = self._validation_batch(number, utterance)
                 losses = self.loss(network, network.condition, batch)
                 total, count = total + float(losses.sum()), count + len(losses)
-        del settings
         return total / max(count, 1)
 
     def save(self) -> None:
@@ -251,10 +251,11 @@ class Trainer:
         """Noise and diffusion steps of this iteration, drawn from ``(seed, iteration)``."""
         generator = _generator(self.device, self.config.train.seed, _NOISE_STREAM, self.iteration)
         wav = crops.to(self.device, non_blocking=True)
-        white = torch.randn(wav.shape, generator=generator, device=self.device)
+        size = (wav.shape[0], wav.shape[1] - 2 * self.loss.context)
+        noise = torch.randn(size, generator=generator, device=self.device)
         steps = len(self.loss.schedule)
         step = torch.randint(steps, wav.shape[:1], generator=generator, device=self.device)
-        return Batch(wav, white, step.float())
+        return Batch(wav, noise, step.float())
 
     def _validation_batch(self, number: int, utterance: Utterance) -> Batch:
         """The middle of an utterance at evenly spread diffusion steps."""
@@ -265,8 +266,8 @@ class Trainer:
         wav = read_segment(utterance, start, length + 2 * context).to(self.device)
         generator = _generator(self.device, 0, _VALIDATION_STREAM, number)
         step = torch.linspace(0, steps - 1, 8, device=self.device).round()
-        white = torch.randn((len(step), len(wav)), generator=generator, device=self.device)
-        return Batch(wav.expand(len(step), -1), white, step)
+        noise = torch.randn((len(step), length), generator=generator, device=self.device)
+        return Batch(wav.expand(len(step), -1), noise, step)
 
     def _rate(self) -> float:
         settings = self.config.train

@@ -1,9 +1,11 @@
-"""What the noise of the diffusion looks like.
+"""What the noise of the diffusion looks like in the waveform.
 
-``StandardPrior`` is white noise (DDPM, DiffWave). ``SpectralPrior`` is noise with the spectral envelope of
-the conditioning mel, a time-varying filter ``L`` applied in the STFT domain (SpecGrad, Koizumi et al. 2022):
-``noise = L white``. The network then works on ``L^-1 noisy``, where speech and noise both have unit variance
-at every frequency and in every pause, and a weak fricative counts as much as a loud vowel.
+The diffusion itself always runs with white noise, on ``whiten(wav)``; the waveform is ``color`` of its
+result. ``StandardPrior`` leaves both alone (DDPM, DiffWave). ``SpectralPrior`` filters with the spectral
+envelope of the conditioning mel, so that in the waveform the noise has the shape of the speech (SpecGrad,
+Koizumi et al. 2022), and in the diffusion speech has about the same variance at every frequency and in every
+pause: a weak fricative counts as much as a loud vowel. SpecGrad diffuses the waveform with coloured noise;
+for an invertible filter the two are the same process, and here the filter runs once, not at every step.
 """
 
 from __future__ import annotations
@@ -17,13 +19,13 @@ from diffwave.stft import FrameGeometry, istft, stft
 
 
 class Prior(Protocol):
-    """A linear map between white noise and the noise of a diffusion process."""
+    """A linear map between the domain of the diffusion and the waveform."""
 
     def color(self, white: Tensor) -> Tensor:
-        """Give white noise ``[B, N]`` the shape of the prior."""
+        """From the domain of the diffusion to the waveform, ``[B, N]``."""
 
     def whiten(self, wav: Tensor) -> Tensor:
-        """Undo :meth:`color`, ``[B, N]``."""
+        """From the waveform to the domain of the diffusion, ``[B, N]``."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,12 @@ class StandardPrior:
 
 @dataclass(frozen=True, eq=False)
 class SpectralPrior:
-    """Noise with a given spectral envelope.
+    """Noise with a given spectral envelope, by zero-phase filters in the STFT domain.
+
+    Filtering there is not exactly invertible: with a rough envelope ``color(whiten(wav))`` differs from ``wav``.
 
     Args:
-        envelope: standard deviation of the noise at each time and frequency, as an amplitude of the waveform,
-            shape ``[B, n_fft / 2 + 1, F]``, positive.
+        envelope: magnitude response at each time and frequency, shape ``[B, n_fft / 2 + 1, N / hop]``, positive.
         geometry: frames that the envelope belongs to.
     """
 
@@ -53,7 +56,7 @@ class SpectralPrior:
     geometry: FrameGeometry
 
     def color(self, white: Tensor) -> Tensor:
-        """Filter white noise ``[B, N]`` with the envelope (SpecGrad, equation 12: zero-phase filter)."""
+        """Filter ``[B, N]`` with the envelope (SpecGrad, section 3.2)."""
         return istft(stft(white, self.geometry) * self.envelope, self.geometry)
 
     def whiten(self, wav: Tensor) -> Tensor:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diffwave.diffusion.prior import Prior, StandardPrior
 from diffwave.diffusion.schedule import NoiseSchedule
 
 # (noisy [B, N], step [B]) -> predicted noise [B, N]
@@ -92,7 +91,6 @@ class Sampler:
         self,
         predict_noise: PredictNoise,
         noise: DrawNoise,
-        prior: Prior | None = None,
         callback: Callback | None = None,
     ) -> Tensor:
         """Walk from noise to a waveform.
@@ -101,24 +99,22 @@ class Sampler:
             predict_noise: the network's answer, ``(noisy [B, N], training step [B]) -> noise [B, N]``.
             noise: white noise ``[B, N]`` for index ``S`` (the start) and, where fresh noise is added, for the
                 index just left; a function, so that the caller decides what an output depends on.
-            prior: shape of the noise; white if not given.
             callback: called after every step with the index, the new waveform and the clean estimate.
 
         Returns:
             The waveform, shape ``[B, N]``.
         """
-        prior = prior or StandardPrior()
-        wav = prior.color(noise(len(self)))
+        wav = noise(len(self))
         for index in range(len(self) - 1, -1, -1):
             step = torch.full(wav.shape[:1], float(self.steps[index]), dtype=torch.float64)
             predicted = predict_noise(wav, step.to(wav.device))
-            wav, clean = self._move(index, wav, predicted, noise, prior)
+            wav, clean = self._move(index, wav, predicted, noise)
             if callback is not None:
                 callback(index, wav, clean)
         return wav
 
     def _move(
-        self, index: int, wav: Tensor, predicted: Tensor, noise: DrawNoise, prior: Prior
+        self, index: int, wav: Tensor, predicted: Tensor, noise: DrawNoise
     ) -> tuple[Tensor, Tensor]:
         """One step back from ``index``: the waveform there, and the estimate of the clean one."""
         signal, sigma = self._level(index)
@@ -133,7 +129,7 @@ class Sampler:
         direction = max(previous_sigma**2 - fresh**2, 0.0) ** 0.5
         moved = previous_signal / signal * wav + (direction - previous_signal * sigma / signal) * predicted
         if fresh > 0:
-            moved = moved + fresh * prior.color(noise(index))
+            moved = moved + fresh * noise(index)
         return (moved.clamp(-1, 1) if self.clip else moved), clean
 
     def _level(self, index: int) -> tuple[float, float]:
