@@ -232,17 +232,15 @@ class SamplingConfig:
     Args:
         steps: number of network calls.
         sampler: ``ddpm`` (ancestral, eta = 1) or ``ddim`` (deterministic, eta = 0).
-        fast_betas: for each number of steps (as text, for JSON), the user's noise schedule; it is aligned with
-            the training schedule (DiffWave, appendix B).
+        fast_betas: for each number of steps (as text, for JSON) a noise schedule, which is aligned with the
+            training schedule (DiffWave, appendix B); without one, trained steps are taken at equal distances.
         clip: clip the waveform to ``[-1, 1]`` after every step, as lmnt-com/diffwave does.
         consistency_iterations: pushes of the finished waveform towards its mel; 0 turns them off.
     """
 
     steps: int = 6
     sampler: str = "ddpm"
-    fast_betas: dict[str, list[float]] = field(
-        default_factory=lambda: {"6": [1e-4, 1e-3, 0.01, 0.05, 0.2, 0.5]}
-    )
+    fast_betas: dict[str, list[float]] = field(default_factory=dict)
     clip: bool = False
     consistency_iterations: int = 0
 
@@ -274,6 +272,17 @@ class ModelConfig:
             self.diffusion.prior == "standard" or self.mel.log != "db01",
             "diffusion.prior=spectral needs a mel whose logarithm can be undone; mel.log=db01 is clipped",
         )
+
+
+BASE = ModelConfig(sampling=SamplingConfig(fast_betas={"6": [1e-4, 1e-3, 0.01, 0.05, 0.2, 0.5]}))
+"""BASE of the paper (table 1, appendix B): 64 channels, T = 50, 6 fast steps."""
+
+LARGE = ModelConfig(
+    network=NetworkConfig(residual_channels=128),
+    diffusion=DiffusionConfig(steps=200, beta_end=0.02),
+    sampling=SamplingConfig(fast_betas={"6": [1e-4, 1e-3, 0.01, 0.05, 0.2, 0.7]}),
+)
+"""LARGE of the paper (table 1, appendix B): 128 channels, T = 200, 6 fast steps."""
 
 
 @dataclass(frozen=True)

@@ -34,10 +34,12 @@ class Condition:
     Args:
         mel: upsampled mel, shape ``[B, M, P]``.
         projections: for each layer, the projected mel ``[B, 2C, P]``; empty if not cached.
+        mask: 1 inside and 0 beyond the end of each example, shape ``[B, 1, P]``; None if all are equally long.
     """
 
     mel: Tensor
     projections: tuple[Tensor, ...] = ()
+    mask: Tensor | None = None
 
 
 class DiffusionEmbedding(nn.Module):
@@ -146,13 +148,16 @@ class ResidualBlock(nn.Module):
         self.conditioner_projection = _convolution(n_mels, 2 * channels, 1)
         self.output_projection = _convolution(channels, 2 * channels, 1)
 
-    def forward(self, x: Tensor, embedding: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, x: Tensor, embedding: Tensor, condition: Tensor, mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return residual stream and skip connection.
 
         Args:
             x: residual stream, shape ``[B, C, P]``.
             embedding: of the diffusion step, shape ``[B, 512]``.
             condition: projected mel, shape ``[B, 2C, P]``.
+            mask: 1 inside and 0 beyond the end of each example, shape ``[B, 1, P]``.
         """
         assert self.dilated_conv.bias is not None and self.output_projection.bias is not None
         return reference.residual_layer(
@@ -164,6 +169,7 @@ class ResidualBlock(nn.Module):
             self.output_projection.weight,
             self.output_projection.bias,
             self.dilation,
+            mask,
         )
 
 
@@ -223,6 +229,19 @@ class DiffWave(nn.Module):
             upsampled, tuple(layer.conditioner_projection(upsampled) for layer in self.residual_layers)
         )
 
+    def condition_batch(self, mels: list[Tensor]) -> Condition:
+        """Prepare mels of different lengths for one batch, each as if it were alone.
+
+        Args:
+            mels: log-mels, each of shape ``[M, F_i]``.
+        """
+        alone = [self.condition(mel.unsqueeze(0)).mel for mel in mels]  # [1, M, P_i]
+        longest = max(mel.shape[-1] for mel in alone)
+        padded = torch.cat([F.pad(mel, (0, longest - mel.shape[-1])) for mel in alone])
+        ends = torch.tensor([mel.shape[-1] for mel in alone], device=padded.device)
+        inside = torch.arange(longest, device=padded.device) < ends[:, None]  # [B, P]
+        return Condition(padded, mask=inside.unsqueeze(1).to(padded.dtype))
+
     def forward(self, noisy: Tensor, step: Tensor, condition: Condition) -> Tensor:
         """Predict the noise (or the velocity, by ``parameterization``).
 
@@ -244,15 +263,20 @@ class DiffWave(nn.Module):
                 f"{positions * self.config.squeeze // self.hop_length} mel frames of {self.hop_length}; "
                 f"got {noisy.shape[-1]}"
             )
+        mask = condition.mask
+        if mask is not None:
+            noisy = noisy * mask.repeat_interleave(self.config.squeeze, dim=-1)[:, 0]
         x = F.relu(self.input_projection(noisy.unsqueeze(1)))  # [B, C, P]
         embedding = self.diffusion_embedding(step)  # [B, 512]
         total: Tensor | None = None
         for index, layer in enumerate(self.residual_layers):
             projected = self._projected(condition, index)
-            x, skip = layer(x, embedding, projected)
+            x, skip = layer(x, embedding, projected, mask)
             total = skip if total is None else total + skip
         assert total is not None
         x = F.relu(self.skip_projection(total * self.config.residual_layers**-0.5))
+        if mask is not None:
+            x = x * mask
         output: Tensor = self.output_projection(x)  # [B, 1, N]
         return output.squeeze(1)
 

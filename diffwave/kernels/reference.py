@@ -21,6 +21,7 @@ def residual_layer(
     output_weight: Tensor,
     output_bias: Tensor,
     dilation: int,
+    mask: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """One residual layer of DiffWave (figure 2a).
 
@@ -31,12 +32,15 @@ def residual_layer(
         dilated_weight, dilated_bias: bidirectional dilated convolution, shapes ``[2C, C, K]`` (``K`` odd), ``[2C]``.
         output_weight, output_bias: projection to residual and skip, shapes ``[2C, C, 1]``, ``[2C]``.
         dilation: of the convolution.
+        mask: 1 inside and 0 beyond the end of each example, shape ``[B, 1, P]``; makes a padded example equal to
+            one that ends there, where the convolution sees zeros.
 
     Returns:
         The residual stream ``(x + residual) / sqrt(2)`` and the skip connection, both ``[B, C, P]``.
     """
     padding = dilation * (dilated_weight.shape[-1] // 2)
-    y = F.conv1d(x + shift, dilated_weight, dilated_bias, padding=padding, dilation=dilation)
+    shifted = x + shift if mask is None else (x + shift) * mask
+    y = F.conv1d(shifted, dilated_weight, dilated_bias, padding=padding, dilation=dilation)
     gate, signal = (y + condition).chunk(2, dim=1)
     y = F.conv1d(torch.sigmoid(gate) * torch.tanh(signal), output_weight, output_bias)
     residual, skip = y.chunk(2, dim=1)

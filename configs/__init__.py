@@ -1,0 +1,1 @@
+"""The YAML files of `diffwave train`, shipped as `diffwave.configs`."""

@@ -1,0 +1,1 @@
+"""What the package ships: the default checkpoint and one utterance to try it on."""

@@ -1,0 +1,119 @@
+"""Pictures: what diffusion does to speech."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_N_FFT = 512
+_HOP = 128
+_RANGE_DB = 80.0
+_WAVE_COLORS = ("#24577a", "#a2432d")
+
+
+@dataclass(frozen=True, eq=False)
+class DiffusionStory:
+    """The states of one utterance at the noise levels of a sampler.
+
+    Args:
+        sample_rate: in Hz.
+        alpha_bars: share of the signal's power at each level, from 1 (clean) down.
+        steps: the training step of each level.
+        forward: noisy waveforms, clean first, each ``[N]``.
+        backward: what the sampler had at each level, its result first, each ``[N]``.
+    """
+
+    sample_rate: int
+    alpha_bars: list[float]
+    steps: list[float]
+    forward: list[Tensor]
+    backward: list[Tensor]
+
+    def figures(self) -> dict[str, Any]:
+        """The numbers behind the picture, for a program."""
+        return {
+            "sample_rate": self.sample_rate,
+            "levels": [
+                {
+                    "alpha_bar": alpha_bar,
+                    "step": step if index else None,
+                    "forward_rms": _rms(forward),
+                    "backward_rms": _rms(backward),
+                }
+                for index, (alpha_bar, step, forward, backward) in enumerate(
+                    zip(self.alpha_bars, self.steps, self.forward, self.backward, strict=True)
+                )
+            ],
+        }
+
+
+def draw_story(story: DiffusionStory, path: Path) -> None:
+    """Draw waveform and spectrogram at every level; forward process above, reverse process below."""
+    # The object interface, not pyplot: no global state, no window system.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    levels = len(story.alpha_bars)
+    figure = Figure(figsize=(2.3 * levels, 7.6), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    upper, lower = figure.subfigures(2, 1, hspace=0.04)
+    upper.suptitle("Forward process: speech becomes noise  →", fontsize=13, x=0.01, ha="left")
+    lower.suptitle("←  Reverse process: noise becomes speech", fontsize=13, x=0.01, ha="left")
+    top = _spectrogram(story.forward[0]).max()
+    for part, states, color in zip((upper, lower), (story.forward, story.backward), _WAVE_COLORS, strict=True):
+        axes = part.subplots(2, levels, sharex=True, sharey="row", height_ratios=(1, 1.9))
+        for index, state in enumerate(states):
+            _draw_level(axes[0, index], axes[1, index], state, story, index, color, float(top))
+        peak = max(float(state.abs().max()) for state in states)
+        axes[0, 0].set_ylim(-1.05 * peak, 1.05 * peak)
+        axes[1, 0].set_ylabel("kHz")
+    figure.savefig(path)
+
+
+def _draw_level(
+    wave: Any, spectrum: Any, state: Tensor, story: DiffusionStory, index: int, color: str, top: float
+) -> None:
+    seconds = len(state) / story.sample_rate
+    time = np.arange(len(state)) / story.sample_rate
+    wave.plot(time, state.numpy(), linewidth=0.35, color=color)
+    wave.set_title(_level_title(story, index), fontsize=9)
+    wave.tick_params(labelsize=7, length=2)
+    for side in ("top", "right", "bottom"):
+        wave.spines[side].set_visible(False)
+    spectrum.imshow(
+        _spectrogram(state),
+        origin="lower",
+        aspect="auto",
+        extent=(0, seconds, 0, story.sample_rate / 2000),
+        vmin=top - _RANGE_DB,
+        vmax=top,
+        cmap="magma",
+        interpolation="nearest",
+    )
+    spectrum.set_xlabel("s", fontsize=8, labelpad=1)
+    spectrum.tick_params(labelsize=7, length=2)
+
+
+def _level_title(story: DiffusionStory, index: int) -> str:
+    if index == 0:
+        return "clean"
+    step, alpha_bar = story.steps[index], story.alpha_bars[index]
+    return f"step {step:.4g}\nsignal {100 * alpha_bar:.3g} %"
+
+
+def _spectrogram(wav: Tensor) -> np.ndarray:
+    """Magnitude in dB, ``[_N_FFT / 2 + 1, frames]``."""
+    spectrum = torch.stft(
+        wav, _N_FFT, _HOP, window=torch.hann_window(_N_FFT), return_complex=True, pad_mode="constant"
+    )
+    decibel: np.ndarray = (20 * spectrum.abs().clamp_min(1e-7).log10()).numpy()
+    return decibel
+
+
+def _rms(wav: Tensor) -> float:
+    return float(wav.square().mean().sqrt())

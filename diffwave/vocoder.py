@@ -1,0 +1,245 @@
+"""The vocoder: a mel in, a waveform out. The facade that everybody uses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from diffwave.checkpoint import Checkpoint, CheckpointError, load_checkpoint
+from diffwave.config import ModelConfig
+from diffwave.devices import pick_device
+from diffwave.diffusion import DiffusionProcess, NoiseSchedule, Prior, Sampler
+from diffwave.mel import MelConsistency, MelSpectrogram
+from diffwave.model import make_prior
+from diffwave.network import Condition
+from diffwave.noise import white_noise
+
+DEFAULT = "default"
+_ETA = {"ddpm": 1.0, "ddim": 0.0}
+
+# (index of the step just done, counting down to 0; state as a waveform [B, N]; clean estimate [B, N])
+StepCallback = Callable[[int, Tensor, Tensor], None]
+
+
+class Vocoder:
+    """A trained model with everything it needs to speak.
+
+    Args:
+        checkpoint: configuration and weights.
+        device: where to run: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+
+    >>> vocoder = Vocoder.from_pretrained(device="cpu")
+    >>> mel = vocoder.mel(torch.zeros(16000))
+    >>> mel.shape
+    torch.Size([80, 63])
+    >>> vocoder.synthesize(mel, steps=2).shape
+    torch.Size([16128])
+    """
+
+    def __init__(self, checkpoint: Checkpoint, device: str | torch.device = "auto") -> None:
+        self.device = pick_device(device) if isinstance(device, str) else device
+        self.config: ModelConfig = checkpoint.config
+        self.training_story = checkpoint.training
+        self.network = checkpoint.build(self.device)
+        self.front_end = MelSpectrogram(self.config.mel).to(self.device)
+        self.schedule = NoiseSchedule.from_config(self.config.diffusion)
+        self.process = DiffusionProcess(self.schedule, self.config.network.parameterization)
+
+    @classmethod
+    def from_pretrained(
+        cls, name_or_path: str | Path = DEFAULT, device: str | torch.device = "auto"
+    ) -> Vocoder:
+        """Load a checkpoint folder, or one that the package ships.
+
+        Args:
+            name_or_path: ``default``, or a folder with ``model.safetensors`` and ``config.json``.
+            device: where to run.
+
+        Raises:
+            CheckpointError: if there is no such checkpoint or it is damaged.
+            ValueError: if the device is not there.
+        """
+        return cls(load_checkpoint(_checkpoint_folder(name_or_path)), device)
+
+    @property
+    def sample_rate(self) -> int:
+        """Of the waveforms, in Hz."""
+        return self.config.mel.sample_rate
+
+    @property
+    def hop_length(self) -> int:
+        """Samples per mel frame."""
+        return self.config.mel.hop_length
+
+    @torch.inference_mode()
+    def mel(self, wav: Tensor) -> Tensor:
+        """Log-mel of a waveform in this model's convention.
+
+        Args:
+            wav: samples in ``[-1, 1]`` at ``sample_rate``, shape ``[N]`` or ``[B, N]``; zeros are added up to a whole
+                number of frames.
+
+        Returns:
+            Shape ``[M, F]`` or ``[B, M, F]``, ``F = ceil(N / hop_length)``, on the vocoder's device.
+
+        Raises:
+            ValueError: for an empty waveform.
+        """
+        batch = torch.atleast_2d(wav.to(self.device, torch.float32))
+        if batch.ndim != 2 or batch.shape[-1] == 0:
+            raise ValueError(f"mel: expected a waveform [N] or [B, N]; got shape {list(wav.shape)}")
+        mel: Tensor = self.front_end(F.pad(batch, (0, -batch.shape[-1] % self.hop_length)))
+        return mel[0] if wav.ndim == 1 else mel
+
+    def sampler(self, steps: int | str | None = None, sampler: str | None = None) -> Sampler:
+        """The way back from noise.
+
+        Args:
+            steps: number of network calls, ``"full"`` for every trained step; the checkpoint's own if not given.
+            sampler: ``ddpm`` or ``ddim``; the checkpoint's own if not given.
+
+        Raises:
+            ValueError: for an impossible number of steps or an unknown sampler.
+        """
+        settings = self.config.sampling
+        kind, wanted = sampler or settings.sampler, settings.steps if steps is None else steps
+        if kind not in _ETA:
+            raise ValueError(f"sampler: expected ddpm or ddim; got {kind!r}")
+        if wanted == "full":
+            return Sampler.full(self.schedule, _ETA[kind], settings.clip)
+        if not isinstance(wanted, int):
+            raise ValueError(f"steps: expected a number or 'full'; got {wanted!r}")
+        betas = settings.fast_betas.get(str(wanted))
+        if betas:
+            return Sampler.fast(self.schedule, betas, _ETA[kind], settings.clip)
+        return Sampler.spaced(self.schedule, wanted, _ETA[kind], settings.clip)
+
+    def synthesize(
+        self,
+        mel: Tensor,
+        steps: int | str | None = None,
+        sampler: str | None = None,
+        seed: int = 0,
+        consistency: int | None = None,
+        callback: StepCallback | None = None,
+    ) -> Tensor:
+        """Turn a mel into a waveform.
+
+        Args:
+            mel: log-mel in this model's convention, shape ``[M, F]`` or ``[B, M, F]``.
+            steps, sampler: see :meth:`sampler`.
+            seed: of the noise, which is a function of seed and position only: the same for every example.
+            consistency: iterations of :class:`MelConsistency` on the result; the checkpoint's own if not given.
+            callback: called after every step with its index and, as waveforms ``[B, N]``, the state and the estimate
+                of the clean signal.
+
+        Returns:
+            Waveform, shape ``[N]`` or ``[B, N]``, ``N = F * hop_length``, on the vocoder's device.
+
+        Raises:
+            ValueError: if the mel cannot be of this model's convention.
+        """
+        batch = mel.unsqueeze(0) if mel.ndim == 2 else mel
+        batch = batch.to(self.device, torch.float32)
+        self.front_end.check(batch)
+        with torch.inference_mode():
+            wavs = self._sample(
+                batch,
+                self.network.condition(batch),
+                self.sampler(steps, sampler),
+                seed,
+                self.config.sampling.consistency_iterations if consistency is None else consistency,
+                callback,
+            )
+        return wavs[0] if mel.ndim == 2 else wavs
+
+    def synthesize_batch(
+        self,
+        mels: list[Tensor],
+        steps: int | str | None = None,
+        sampler: str | None = None,
+        seed: int = 0,
+        consistency: int | None = None,
+    ) -> list[Tensor]:
+        """Turn mels of different lengths into waveforms, in one batch; each as if it were alone.
+
+        Args:
+            mels: log-mels ``[M, F_i]``.
+            steps, sampler, seed, consistency: see :meth:`synthesize`.
+
+        Returns:
+            Waveforms ``[F_i * hop_length]``. They equal those of :meth:`synthesize` to float rounding.
+        """
+        if len(mels) == 1:
+            return [self.synthesize(mels[0], steps, sampler, seed, consistency)]
+        batch = [mel.to(self.device, torch.float32) for mel in mels]
+        for mel in batch:
+            self.front_end.check(mel.unsqueeze(0))
+        with torch.inference_mode():
+            condition = self.network.condition_batch(batch)
+            whitened = self._denoise(condition, self.sampler(steps, sampler), seed, None)
+            return [
+                self._finish(mel.unsqueeze(0), signal[None, : mel.shape[-1] * self.hop_length], consistency)[0]
+                for mel, signal in zip(batch, whitened, strict=True)
+            ]
+
+    def _sample(
+        self,
+        mel: Tensor,
+        condition: Condition,
+        sampler: Sampler,
+        seed: int,
+        consistency: int,
+        callback: StepCallback | None,
+    ) -> Tensor:
+        prior = make_prior(self.config.diffusion, self.front_end, mel)
+        shown: StepCallback | None = None
+        if callback is not None:
+            given = callback
+
+            def shown(index: int, state: Tensor, clean: Tensor) -> None:
+                given(index, prior.color(state), prior.color(clean))
+
+        return self._finish(mel, self._denoise(condition, sampler, seed, shown), consistency, prior)
+
+    def _denoise(
+        self, condition: Condition, sampler: Sampler, seed: int, callback: StepCallback | None
+    ) -> Tensor:
+        """Run the sampler in the domain of the diffusion, ``[B, N]``."""
+        samples = condition.mel.shape[-1] * self.config.network.squeeze
+        examples = condition.mel.shape[0]
+
+        def draw(index: int) -> Tensor:
+            return white_noise(seed, index, samples).to(self.device).expand(examples, -1)
+
+        def predict_noise(noisy: Tensor, step: Tensor) -> Tensor:
+            output = self.network(noisy, step, condition)
+            return self.process.to_noise(output, noisy, step)
+
+        return sampler.sample(predict_noise, draw, callback)
+
+    def _finish(
+        self, mel: Tensor, whitened: Tensor, consistency: int | None, prior: Prior | None = None
+    ) -> Tensor:
+        """Back to the waveform, and towards the mel if asked."""
+        prior = prior or make_prior(self.config.diffusion, self.front_end, mel)
+        wav = prior.color(whitened)
+        iterations = self.config.sampling.consistency_iterations if consistency is None else consistency
+        if iterations:
+            wav = MelConsistency(self.front_end)(wav, mel, iterations)
+        return wav
+
+
+def _checkpoint_folder(name_or_path: str | Path) -> Path:
+    """A folder as given, or the packaged checkpoint of that name."""
+    folder = Path(name_or_path).expanduser()
+    if folder.is_dir():
+        return folder
+    packaged = Path(__file__).parent / "assets" / str(name_or_path)
+    if str(name_or_path) == DEFAULT and packaged.is_dir():
+        return packaged
+    raise CheckpointError(f"{name_or_path}: expected a checkpoint folder or {DEFAULT!r}; there is no such folder")
