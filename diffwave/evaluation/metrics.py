@@ -58,6 +58,21 @@ def level_difference(reference: np.ndarray, estimate: np.ndarray) -> float:
     return 10 * math.log10(levels[0] / levels[1])
 
 
+def log_mel_distance(reference: np.ndarray, estimate: np.ndarray) -> float:
+    """Mean absolute difference of the two log-mels (16 kHz, 80 bands, ln), in nat."""
+    import torch
+
+    from diffwave.config import MelConfig
+    from diffwave.mel import MelSpectrogram
+
+    _check(reference, estimate)
+    front_end = MelSpectrogram(MelConfig(sample_rate=SAMPLE_RATE))
+    whole = len(reference) // front_end.config.hop_length * front_end.config.hop_length
+    pair = torch.from_numpy(np.stack([reference[:whole], estimate[:whole]]).astype(np.float32))
+    mels = front_end(pair)
+    return float((mels[0] - mels[1]).abs().mean())
+
+
 def _check(reference: np.ndarray, estimate: np.ndarray) -> None:
     if reference.shape != estimate.shape or reference.ndim != 1:
         raise MetricError(f"expected two signals of one length; got shapes {reference.shape} and {estimate.shape}")

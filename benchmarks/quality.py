@@ -1,0 +1,260 @@
+"""Score a checkpoint on held-out LibriSpeech, beside floors that use no network, and write the results page.
+
+    python benchmarks/quality.py --data data/LibriSpeech [--split val] [--checkpoint default]
+
+Writes ``docs/results-SPLIT.json`` (every utterance's scores) and ``docs/results-SPLIT.md``; for the ``val`` split also
+the table in the README. Every system starts from the same mel of the same recording. Intervals are 95 % bootstrap
+intervals of the mean, resampled by speaker. Times are of this process on this machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffwave.audio import read_audio
+from diffwave.evaluation import metrics
+from diffwave.files import write_text
+from diffwave.mel import MelConsistency
+from diffwave.noise import white_noise
+from diffwave.vocoder import Vocoder
+
+ROOT = Path(__file__).resolve().parent.parent
+SCORES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "PESQ-WB": metrics.pesq_wb,
+    "STOI": metrics.stoi,
+    "ESTOI": lambda reference, estimate: metrics.stoi(reference, estimate, extended=True),
+    "log-mel distance": metrics.log_mel_distance,
+    "level": metrics.level_difference,
+}
+DIGITS = {"PESQ-WB": 2, "STOI": 3, "ESTOI": 3, "log-mel distance": 3, "level": 2, "real-time factor": 3}
+_BOOTSTRAP = 2000
+
+
+@dataclass(frozen=True)
+class System:
+    """One way from a mel ``[M, F]`` to a waveform ``[N]``."""
+
+    name: str
+    synthesize: Callable[[Tensor], Tensor]
+
+
+def systems(vocoder: Vocoder) -> list[System]:
+    """The checkpoint at several settings, then the floors."""
+    own = vocoder.config.sampling.consistency_iterations
+
+    def model(steps: int, sampler: str, consistency: int) -> System:
+        chosen = (steps, sampler, consistency) == (vocoder.config.sampling.steps, vocoder.config.sampling.sampler, own)
+        name = f"**default: {steps} steps, {sampler}" if chosen else f"{steps} steps, {sampler}"
+        name += f", {consistency} consistency iterations" if consistency else ", network alone"
+        return System(
+            name + ("**" if chosen else ""),
+            lambda mel: vocoder.synthesize(mel, steps, sampler, consistency=consistency),
+        )
+
+    settings = [(6, "ddim", 0), (6, "ddpm", 0), (12, "ddim", 0), (50, "ddim", 0), (6, "ddim", 5), (6, "ddim", 20)]
+    if ("ddim", 6, own) not in [("ddim", s, c) for s, k, c in settings]:
+        settings.append((6, "ddim", own))
+    return [model(*setting) for setting in settings] + floors(vocoder)
+
+
+def floors(vocoder: Vocoder) -> list[System]:
+    """Systems without a network: librosa's Griffin-Lim, and mel consistency from white noise."""
+    consistency = MelConsistency(vocoder.front_end)
+
+    def from_noise(iterations: int) -> System:
+        def synthesize(mel: Tensor) -> Tensor:
+            start = 0.01 * white_noise(0, 0, mel.shape[-1] * vocoder.hop_length)
+            return consistency(start.to(vocoder.device).unsqueeze(0), mel.unsqueeze(0), iterations)[0]
+
+        return System(f"no network: {iterations} consistency iterations from noise", synthesize)
+
+    return [
+        System("no network: Griffin-Lim, 60 iterations (librosa)", lambda mel: griffin_lim(vocoder, mel)),
+        from_noise(20),
+        from_noise(60),
+    ]
+
+
+def griffin_lim(vocoder: Vocoder, mel: Tensor) -> Tensor:
+    """librosa's Griffin-Lim on the pseudo-inverse of the mel, ``[M, F]`` to ``[N]``."""
+    import librosa
+
+    config, front_end = vocoder.config.mel, vocoder.front_end
+    magnitude = librosa.util.nnls(front_end.filterbank.cpu().numpy(), front_end.expand(mel).cpu().numpy())
+    samples = mel.shape[-1] * config.hop_length
+    wav = librosa.griffinlim(
+        magnitude, n_iter=60, hop_length=config.hop_length, win_length=config.win_length, center=False, length=None
+    )
+    # Frames without centring begin at sample 0 of the padded signal: cut that padding off again.
+    left = front_end.geometry.padding[0]
+    wav = np.pad(wav, (0, max(0, left + samples - len(wav))))[left : left + samples]
+    return torch.from_numpy(wav.astype(np.float32))
+
+
+def score_system(system: System, vocoder: Vocoder, paths: list[Path]) -> list[dict[str, Any]]:
+    """Scores of one system on every utterance."""
+    rows = []
+    for path in paths:
+        wav = read_audio(path, vocoder.sample_rate).wav
+        mel = vocoder.mel(wav)
+        begun = time.perf_counter()
+        estimate = system.synthesize(mel)[: len(wav)].cpu()
+        elapsed = time.perf_counter() - begun
+        row: dict[str, Any] = {"utterance": path.stem, "speaker": path.stem.split("-")[0]}
+        row["real-time factor"] = elapsed / (len(wav) / vocoder.sample_rate)
+        for name, function in SCORES.items():
+            row[name] = function(wav.numpy(), estimate.numpy())
+        rows.append(row)
+    return rows
+
+
+def summarize(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Mean and 95 % interval of every score; the median of the real-time factor."""
+    speakers = sorted({row["speaker"] for row in rows})
+    members = {s: [i for i, row in enumerate(rows) if row["speaker"] == s] for s in speakers}
+    rng = np.random.default_rng(0)
+    draws = [
+        np.concatenate([members[speakers[k]] for k in rng.integers(0, len(speakers), len(speakers))])
+        for _ in range(_BOOTSTRAP)
+    ]
+    summary = {}
+    for name in DIGITS:
+        values = np.array([row[name] for row in rows])
+        if name == "real-time factor":
+            low, middle, high = np.percentile(values, [5, 50, 95])
+            summary[name] = {"median": float(middle), "p5": float(low), "p95": float(high)}
+            continue
+        means = [values[draw].mean() for draw in draws]
+        low, high = np.percentile(means, [2.5, 97.5])
+        summary[name] = {"mean": float(values.mean()), "low": float(low), "high": float(high)}
+    return summary
+
+
+def table(results: dict[str, Any]) -> str:
+    """The results as a Markdown table."""
+    header = ["system", "PESQ-WB", "STOI", "ESTOI", "log-mel distance, nat", "level, dB", "real-time factor"]
+    lines = ["| " + " | ".join(header) + " |", "|---" + "|---:" * (len(header) - 1) + "|"]
+    for system in results["systems"]:
+        cells = [system["name"]]
+        for name, digits in DIGITS.items():
+            figures = system["summary"][name]
+            if "median" in figures:
+                cells.append(f"{figures['median']:.{digits}f}")
+            else:
+                half = (figures["high"] - figures["low"]) / 2
+                sign = "+" if name == "level" else ""
+                cells.append(f"{figures['mean']:{sign}.{digits}f} ± {half:.{digits}f}")
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def page(results: dict[str, Any]) -> str:
+    """The results page."""
+    environment, story = results["environment"], results["training"]
+    return "\n".join(
+        [
+            f"# Results on the {results['split']} split",
+            "",
+            f"Generated by `{results['command']}`; the scores of every utterance are in "
+            f"[results-{results['split']}.json](results-{results['split']}.json).",
+            "",
+            f"{results['utterances']} utterances of {results['speakers']} LibriSpeech speakers, none of whom is in the "
+            "training data. Every system gets the same mel of the same recording. Mean ± half of the 95 % bootstrap "
+            "interval over speakers; the real-time factor is the median over utterances.",
+            "",
+            table(results),
+            "",
+            "PESQ hardly hears phase: iterating towards the mel without any network scores high at it. A network has "
+            "to earn its place above those rows, and in what PESQ does not hear.",
+            "",
+            f"Checkpoint: {story.get('iterations')} iterations of {story.get('batch_size')} crops of "
+            f"{story.get('crop_seconds')} s, {story.get('seconds', 0) / 60:.0f} minutes on {story.get('device')}.",
+            "",
+            f"Measured on {environment['processor']}, {environment['threads']} threads, Python {environment['python']}, "
+            f"torch {environment['torch']}, device {environment['device']}.",
+            "",
+        ]
+    )
+
+
+def environment(vocoder: Vocoder) -> dict[str, Any]:
+    """What the figures depend on."""
+    return {
+        "processor": processor(),
+        "threads": torch.get_num_threads(),
+        "device": str(vocoder.device),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }
+
+
+def processor() -> str:
+    """The processor's name."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def replace_block(text: str, name: str, content: str) -> str:
+    """Replace what stands between the markers of a generated block."""
+    begin, end = f"<!-- {name}: generated -->", f"<!-- {name}: end -->"
+    before, rest = text.split(begin)
+    return before + begin + "\n" + content + "\n" + end + rest.split(end)[1]
+
+
+def main() -> None:
+    """Score, write, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="LibriSpeech root")
+    parser.add_argument("--split", choices=("val", "test"), default="val")
+    parser.add_argument("--checkpoint", default="default")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--limit", type=int, default=None, help="only so many utterances (for a try)")
+    options = parser.parse_args()
+    names = (ROOT / "recipes/librispeech/splits" / f"{options.split}.txt").read_text(encoding="utf-8").split()
+    paths = [options.data / name for name in names][: options.limit]
+    vocoder = Vocoder.from_pretrained(options.checkpoint, options.device)
+    results: dict[str, Any] = {
+        "split": options.split,
+        "command": f"python benchmarks/quality.py --data data/LibriSpeech --split {options.split}",
+        "utterances": len(paths),
+        "speakers": len({path.stem.split("-")[0] for path in paths}),
+        "environment": environment(vocoder),
+        "training": vocoder.training_story,
+        "systems": [],
+    }
+    for system in systems(vocoder):
+        rows = score_system(system, vocoder, paths)
+        results["systems"].append({"name": system.name, "summary": summarize(rows), "rows": rows})
+        print(table({"systems": results["systems"][-1:]}).splitlines()[-1], flush=True)
+    if options.limit is None:
+        write_results(results)
+
+
+def write_results(results: dict[str, Any]) -> None:
+    """Write JSON, page, and for the val split the README's table."""
+    folder = ROOT / "docs"
+    write_text(folder / f"results-{results['split']}.json", json.dumps(results, indent=1) + "\n")
+    write_text(folder / f"results-{results['split']}.md", page(results))
+    if results["split"] == "val":
+        readme = ROOT / "README.md"
+        write_text(readme, replace_block(readme.read_text(encoding="utf-8"), "results", table(results)))
+
+
+if __name__ == "__main__":
+    main()
