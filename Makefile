@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUTPUT ?= outputs/demo
 
-.PHONY: demo test lint install clean
+.PHONY: demo test lint install results clean
 
 # The stamp is newer than pyproject.toml when the environment fits it.
 $(VENV)/installed: pyproject.toml
@@ -26,6 +26,13 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Rewrites docs/results-val.*, the README's tables and its picture: make results DATA=path/to/LibriSpeech
+DATA ?= data/LibriSpeech
+results: install
+	mkdir -p docs/images
+	$(BIN)/diffwave show-diffusion diffwave/assets/utterance.flac --output docs/images/diffusion.png --force
+	$(BIN)/python benchmarks/quality.py --data $(DATA) --split val
 
 clean:
 	rm -rf $(VENV) outputs build *.egg-info

@@ -188,6 +188,26 @@ def page(results: dict[str, Any]) -> str:
     )
 
 
+def training_table(vocoder: Vocoder) -> str:
+    """How the checkpoint was trained, as a Markdown table."""
+    story = vocoder.training_story
+    parameters = sum(parameter.numel() for parameter in vocoder.network.parameters())
+    hours = story["iterations"] * story["batch_size"] * story["crop_seconds"] / 3600
+    rows = {
+        "parameters": f"{parameters:,}",
+        "data": f"LibriSpeech train-clean-100, the {story['utterances']} utterances ({story['data_hours']} h) of "
+        "[train.txt](recipes/librispeech/splits/train.txt)",
+        "command": "`diffwave train experiment=librispeech_fast data.root=data/LibriSpeech train.threads=1`",
+        "iterations": f"{story['iterations']:,} of {story['batch_size']} crops of {story['crop_seconds']} s "
+        f"({hours:.0f} hours of audio)",
+        "time": f"{story['seconds'] / 60:.0f} minutes on one {story['device'].upper()} core, beside other work"
+        if story["device"] == "cpu"
+        else f"{story['seconds'] / 60:.0f} minutes on one GPU",
+        "weights": "exponential moving average, stored in float16",
+    }
+    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {text} |" for name, text in rows.items())])
+
+
 def environment(vocoder: Vocoder) -> dict[str, Any]:
     """What the figures depend on."""
     return {
@@ -236,6 +256,7 @@ def main() -> None:
         "speakers": len({path.stem.split("-")[0] for path in paths}),
         "environment": environment(vocoder),
         "training": vocoder.training_story,
+        "training_table": training_table(vocoder),
         "systems": [],
     }
     for system in systems(vocoder):
@@ -253,7 +274,8 @@ def write_results(results: dict[str, Any]) -> None:
     write_text(folder / f"results-{results['split']}.md", page(results))
     if results["split"] == "val":
         readme = ROOT / "README.md"
-        write_text(readme, replace_block(readme.read_text(encoding="utf-8"), "results", table(results)))
+        text = replace_block(readme.read_text(encoding="utf-8"), "results", table(results))
+        write_text(readme, replace_block(text, "training", results["training_table"]))
 
 
 if __name__ == "__main__":

@@ -6,9 +6,14 @@ torchaudio's own ``load`` would need torchcodec and FFmpeg.
 
 from __future__ import annotations
 
+import io
+import os
+import struct
 import types
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +23,12 @@ from diffwave.files import atomic_path
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".mp3", ".aiff", ".aif")
 RESAMPLER = "soxr_hq"
+_LOWEST_RATE = 1000  # Hz
+_BLOCK = 1 << 18
+# libsndfile gives 2^63 - 1 where a header has no length.
+_UNKNOWN_FRAMES = 1 << 62
+# Some writers put the size of the file, header included, where the size of the data belongs.
+_SLOPPY_BYTES = 64
 
 
 class AudioError(ValueError):
@@ -40,7 +51,8 @@ def import_torchaudio() -> types.ModuleType:
             "pip install 'torch>=2.11,<2.15' 'torchaudio>=2.11,<2.12' "
             "(both from the same index: CPU builds of one do not load CUDA builds of the other)"
         ) from None
-    return torchaudio
+    module: types.ModuleType = torchaudio
+    return module
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,40 +95,90 @@ def read_audio(path: Path, sample_rate: int | None = None) -> Audio:
     Raises:
         AudioError: if the file is missing, empty, not audio, truncated, or holds NaN or infinite samples.
     """
-    samples, rate = _read_samples(path)
-    channels = samples.shape[1]
-    # Sum, do not squeeze: a stereo file with one silent side must not become half a file.
-    mono = samples.mean(axis=1, dtype=np.float32)
+    mono, rate, channels = _read_mono(path)
+    if len(mono) == 0:
+        raise AudioError(f"{path}: expected audio; the file holds no samples")
+    if not np.isfinite(mono).all():
+        raise AudioError(f"{path}: expected finite samples; got NaN or infinity")
+    if rate < _LOWEST_RATE:
+        # Resampling 1 Hz to 16 kHz would make 16000 samples of each.
+        raise AudioError(f"{path}: expected a sample rate of at least {_LOWEST_RATE} Hz; got {rate} Hz")
     wanted = sample_rate or rate
     if wanted != rate:
         mono = resample(mono, rate, wanted)
     return Audio(torch.from_numpy(np.ascontiguousarray(mono)), wanted, rate, channels)
 
 
-def _read_samples(path: Path) -> tuple[np.ndarray, int]:
-    """All samples ``[N, channels]`` as float32, and the rate; raises AudioError."""
+def _read_mono(path: Path) -> tuple[np.ndarray, int, int]:
+    """Mean of the channels as float32 ``[N]``, sample rate and number of channels; raises AudioError."""
     import soundfile
 
-    if not path.is_file():
-        raise AudioError(f"{path}: no such file")
-    if path.stat().st_size == 0:
-        raise AudioError(f"{path}: expected audio; the file is empty (0 bytes)")
+    _check_size(path)
     try:
-        with soundfile.SoundFile(path) as file:
-            expected, rate = file.frames, file.samplerate
-            samples: np.ndarray = file.read(dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, RuntimeError, ValueError, OSError) as error:
-        reason = str(error).replace(str(path), "").strip(" :'\"") or type(error).__name__
-        raise AudioError(f"{path}: expected audio that libsndfile can read; {reason}") from None
-    if len(samples) < expected:
+        # As bytes, since a name need not be valid UTF-8.
+        with soundfile.SoundFile(os.fsencode(path)) as file:
+            mono = np.concatenate([np.zeros(0, np.float32), *_mono_blocks(file)])
+            expected, rate, channels = file.frames, file.samplerate, file.channels
+    except (soundfile.LibsndfileError, RuntimeError, TypeError, ValueError, OSError) as error:
+        said = getattr(error, "error_string", str(error)).strip(" .").removeprefix("Error : ")
+        raise AudioError(f"{path}: expected audio that libsndfile can read; {said} (damaged or no audio?)") from None
+    if len(mono) < expected < _UNKNOWN_FRAMES:
         raise AudioError(
-            f"{path}: expected {expected} samples by its header; the data ends after {len(samples)} (truncated file)"
+            f"{path}: expected {expected} samples by its header; the data ends after {len(mono)} (truncated file)"
         )
-    if len(samples) == 0:
-        raise AudioError(f"{path}: expected audio; the file holds no samples")
-    if not np.isfinite(samples).all():
-        raise AudioError(f"{path}: expected finite samples; got NaN or infinity")
-    return samples, rate
+    return mono, rate, channels
+
+
+def _mono_blocks(file: Any) -> Iterator[np.ndarray]:
+    """Read block by block: a header may claim more samples than there is memory for.
+
+    Args:
+        file: a ``soundfile.SoundFile``.
+    """
+    # soundfile seeks after every block it reads. That fails where the header has no length (FLAC from a pipe) and
+    # is not exact for MP3; reading forwards needs none of it.
+    file.seekable = lambda: False
+    while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
+        # The mean of all channels: a stereo file with one silent side must not become silence.
+        with np.errstate(over="ignore", invalid="ignore"):
+            yield block.mean(axis=1, dtype=np.float32)
+
+
+def _check_size(path: Path) -> None:
+    """Refuse what is no file, is empty, or is shorter than its header says."""
+    try:
+        if not path.is_file():
+            raise AudioError(f"{path}: expected an audio file; there is no such file")
+        if path.stat().st_size == 0:
+            raise AudioError(f"{path}: expected audio; the file is empty (0 bytes)")
+        claimed, there = _data_size(path)
+    except OSError as error:
+        raise AudioError(f"{path}: expected audio that can be read; {error.strerror or error}") from None
+    if claimed - there > _SLOPPY_BYTES:
+        raise AudioError(f"{path}: expected {claimed} bytes of samples by its header; got {there} (truncated file)")
+
+
+def _data_size(path: Path) -> tuple[int, int]:
+    """Bytes of samples that a WAV or AIFF header claims, and how many follow it; ``(0, 0)`` if it does not say.
+
+    libsndfile reads a truncated file of these formats as if it were whole.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        order = {b"RIFF": "<4sI", b"FORM": ">4sI"}.get(file.read(12)[:4])
+        position = 12
+        while order and len(header := file.read(8)) == 8:
+            name, claimed = struct.unpack(order, header)
+            position += 8
+            if name in (b"data", b"SSND"):
+                return (0, 0) if _is_streamed(claimed) else (claimed, size - position)
+            position = file.seek(position + claimed + claimed % 2)  # chunks begin at even positions
+    return 0, 0
+
+
+def _is_streamed(claimed: int) -> bool:
+    """Whether a size is what programs write that cannot know it: all ones (FFmpeg), just below 2^31 (SoX)."""
+    return claimed == 0xFFFFFFFF or 0x7FFFF000 - 64 <= claimed <= 0x7FFFFFFF
 
 
 def resample(wav: np.ndarray, rate: int, wanted: int) -> np.ndarray:
@@ -134,14 +196,18 @@ def write_wav(path: Path, wav: Tensor, sample_rate: int) -> int:
         How many samples had to be clipped to ``[-1, 1]``.
 
     Raises:
-        OSError: if the folder cannot be written.
+        AudioError: if a sample is NaN or infinite.
+        OSError: if the folder cannot be written or the disk is full.
     """
     import soundfile
 
     samples = wav.detach().float().cpu().numpy()
+    if not np.isfinite(samples).all():
+        raise AudioError(f"{path}: expected finite samples to write; got NaN or infinity")
     clipped = int((np.abs(samples) > 1).sum())
+    # Through memory: libsndfile does not say why it could not write.
+    buffer = io.BytesIO()
+    soundfile.write(buffer, np.clip(samples, -1, 1), sample_rate, format="WAV", subtype="PCM_16")
     with atomic_path(path) as temporary:
-        soundfile.write(
-            temporary, np.clip(samples, -1, 1), sample_rate, format="WAV", subtype="PCM_16"
-        )
+        temporary.write_bytes(buffer.getbuffer())
     return clipped

@@ -209,6 +209,10 @@ class DiffusionConfig:
             f"diffusion.betas must hold steps={self.steps} values; got {len(self.betas)}",
         )
         _require(
+            all(0 < beta < 1 for beta in self.betas),
+            f"diffusion.betas must lie inside (0, 1); got {self.betas}",
+        )
+        _require(
             self.prior_floor > 0 and self.prior_level > 0 and 0 < self.prior_exponent <= 1,
             "diffusion: expected prior_floor > 0, prior_level > 0 and 0 < prior_exponent <= 1; got "
             f"{self.prior_floor}, {self.prior_level} and {self.prior_exponent}",
@@ -251,6 +255,15 @@ class SamplingConfig:
             self.consistency_iterations >= 0,
             f"sampling.consistency_iterations cannot be negative; got {self.consistency_iterations}",
         )
+        for steps, betas in self.fast_betas.items():
+            _require(
+                steps == str(len(betas)),
+                f'sampling.fast_betas["{steps}"] must hold as many values as its name says; got {len(betas)}',
+            )
+            _require(
+                all(0 < beta < 1 for beta in betas),
+                f'sampling.fast_betas["{steps}"] must lie inside (0, 1); got {betas}',
+            )
 
 
 @dataclass(frozen=True)
@@ -393,6 +406,7 @@ def from_dict(cls: type[T], values: dict[str, Any], path: str = "") -> T:
     Raises:
         ConfigError: for an unknown key (the message gives the nearest known one) or a value of the wrong type.
     """
+    _require(isinstance(values, dict), f"{path or cls.__name__}: expected settings in braces; got {values!r}")
     hints = typing.get_type_hints(cls)
     for key in values:
         if key not in hints:

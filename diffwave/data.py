@@ -143,18 +143,20 @@ class CropDataset(Dataset[Tensor]):
         if len(long_enough) < len(utterances):
             log.info("%d utterances are shorter than a crop", len(utterances) - len(long_enough))
         self.visits = [u for u in long_enough for _ in range(u.samples // self.crop)]
-        self._order = lru_cache(maxsize=2)(self._draw_order)
-
-    def _draw_order(self, epoch: int) -> np.ndarray:
-        return np.random.default_rng([self.seed, 1, epoch]).permutation(len(self.visits))
 
     def __getitem__(self, number: int) -> Tensor:
         """Crop ``number`` with its context, float32, shape ``[crop + 2 * context]``."""
         epoch, position = divmod(number, len(self.visits))
-        utterance = self.visits[self._order(epoch)[position]]
+        utterance = self.visits[_epoch_order(self.seed, epoch, len(self.visits))[position]]
         rng = np.random.default_rng([self.seed, 2, number])
         start = int(rng.integers(0, utterance.samples - self.crop + 1))
         return read_segment(utterance, start - self.context, self.crop + 2 * self.context)
+
+
+@lru_cache(maxsize=2)
+def _epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
+    """Order of an epoch's visits; a function of its arguments, so that a dataset can be sent to loader processes."""
+    return np.random.default_rng([seed, 1, epoch]).permutation(count)
 
 
 def context_samples(mel: MelConfig) -> int:

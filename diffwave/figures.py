@@ -61,27 +61,28 @@ def draw_story(story: DiffusionStory, path: Path) -> None:
     levels = len(story.alpha_bars)
     figure = Figure(figsize=(2.3 * levels, 7.6), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
-    upper, lower = figure.subfigures(2, 1, hspace=0.04)
+    parts: Any = figure.subfigures(2, 1, hspace=0.04)
+    upper, lower = parts
     upper.suptitle("Forward process: speech becomes noise  →", fontsize=13, x=0.01, ha="left")
     lower.suptitle("←  Reverse process: noise becomes speech", fontsize=13, x=0.01, ha="left")
     top = _spectrogram(story.forward[0]).max()
-    for part, states, color in zip((upper, lower), (story.forward, story.backward), _WAVE_COLORS, strict=True):
+    rows = ((upper, story.forward, "clean"), (lower, story.backward, "output"))
+    for (part, states, first), color in zip(rows, _WAVE_COLORS, strict=True):
         axes = part.subplots(2, levels, sharex=True, sharey="row", height_ratios=(1, 1.9))
         for index, state in enumerate(states):
-            _draw_level(axes[0, index], axes[1, index], state, story, index, color, float(top))
+            axes[0, index].set_title(_level_title(story, index) or first, fontsize=9)
+            _draw_level(axes[0, index], axes[1, index], state, story.sample_rate, color, float(top))
         peak = max(float(state.abs().max()) for state in states)
         axes[0, 0].set_ylim(-1.05 * peak, 1.05 * peak)
         axes[1, 0].set_ylabel("kHz")
     figure.savefig(path)
 
 
-def _draw_level(
-    wave: Any, spectrum: Any, state: Tensor, story: DiffusionStory, index: int, color: str, top: float
-) -> None:
-    seconds = len(state) / story.sample_rate
-    time = np.arange(len(state)) / story.sample_rate
+def _draw_level(wave: Any, spectrum: Any, state: Tensor, sample_rate: int, color: str, top: float) -> None:
+    """Draw one state ``[N]`` into a pair of axes."""
+    seconds = len(state) / sample_rate
+    time = np.arange(len(state)) / sample_rate
     wave.plot(time, state.numpy(), linewidth=0.35, color=color)
-    wave.set_title(_level_title(story, index), fontsize=9)
     wave.tick_params(labelsize=7, length=2)
     for side in ("top", "right", "bottom"):
         wave.spines[side].set_visible(False)
@@ -89,7 +90,7 @@ def _draw_level(
         _spectrogram(state),
         origin="lower",
         aspect="auto",
-        extent=(0, seconds, 0, story.sample_rate / 2000),
+        extent=(0, seconds, 0, sample_rate / 2000),
         vmin=top - _RANGE_DB,
         vmax=top,
         cmap="magma",
@@ -100,17 +101,16 @@ def _draw_level(
 
 
 def _level_title(story: DiffusionStory, index: int) -> str:
+    """What a noise level is called; the level without noise has another name in each row."""
     if index == 0:
-        return "clean"
+        return ""
     step, alpha_bar = story.steps[index], story.alpha_bars[index]
     return f"step {step:.4g}\nsignal {100 * alpha_bar:.3g} %"
 
 
 def _spectrogram(wav: Tensor) -> np.ndarray:
     """Magnitude in dB, ``[_N_FFT / 2 + 1, frames]``."""
-    spectrum = torch.stft(
-        wav, _N_FFT, _HOP, window=torch.hann_window(_N_FFT), return_complex=True, pad_mode="constant"
-    )
+    spectrum = torch.stft(wav, _N_FFT, _HOP, window=torch.hann_window(_N_FFT), return_complex=True, pad_mode="constant")
     decibel: np.ndarray = (20 * spectrum.abs().clamp_min(1e-7).log10()).numpy()
     return decibel
 

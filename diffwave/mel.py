@@ -87,7 +87,7 @@ class MelSpectrogram(nn.Module):
         Raises:
             ValueError: wrong shape, band count, non-finite values, or values out of the convention's range.
         """
-        config = self.config
+        mel, config = mel.detach(), self.config
         expected = f"expected a mel [{config.n_mels} bands, frames] of: {config.describe()}"
         if mel.ndim != 3 or mel.shape[1] != config.n_mels:
             shape = list(mel.shape[1:]) if mel.ndim == 3 else list(mel.shape)

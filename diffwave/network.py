@@ -111,13 +111,15 @@ def upsampling_factors(factor: int) -> tuple[int, int]:
 def _upsampling_convolution(stride: int) -> nn.ConvTranspose2d:
     """Kernel 3 over bands and two strides over time; the length is multiplied by exactly ``stride``."""
     odd = stride % 2
+    # Stride 1 (a prime factor has no other partner) cannot be padded on one side: three symmetric taps instead.
+    width, extra = (3, 0) if stride == 1 else (2 * stride, odd)
     convolution = nn.ConvTranspose2d(
         1,
         1,
-        (3, 2 * stride),
+        (3, width),
         stride=(1, stride),
         padding=(1, (stride + odd) // 2),
-        output_padding=(0, odd),
+        output_padding=(0, extra),
     )
     nn.init.kaiming_normal_(convolution.weight)
     return convolution
@@ -159,7 +161,8 @@ class ResidualBlock(nn.Module):
             condition: projected mel, shape ``[B, 2C, P]``.
             mask: 1 inside and 0 beyond the end of each example, shape ``[B, 1, P]``.
         """
-        assert self.dilated_conv.bias is not None and self.output_projection.bias is not None
+        assert self.dilated_conv.bias is not None
+        assert self.output_projection.bias is not None
         return reference.residual_layer(
             x,
             self.diffusion_projection(embedding).unsqueeze(-1),
@@ -225,9 +228,9 @@ class DiffWave(nn.Module):
         upsampled = self.spectrogram_upsampler(normalised)
         if not cache_projections:
             return Condition(upsampled)
-        return Condition(
-            upsampled, tuple(layer.conditioner_projection(upsampled) for layer in self.residual_layers)
-        )
+        cached = Condition(upsampled)
+        layers = range(len(self.residual_layers))
+        return Condition(upsampled, tuple(self._projected(cached, index) for index in layers))
 
     def condition_batch(self, mels: list[Tensor]) -> Condition:
         """Prepare mels of different lengths for one batch, each as if it were alone.
@@ -291,5 +294,6 @@ class DiffWave(nn.Module):
     def receptive_field(self) -> int:
         """Audio samples on each side of an output sample that can change it."""
         cycle = self.config.dilation_cycle
-        positions = sum(2 ** (i % cycle) for i in range(self.config.residual_layers))
-        return (positions + 2 * (self.config.squeeze_overlap - 1) + 1) * self.config.squeeze
+        positions: int = sum(2 ** (i % cycle) for i in range(self.config.residual_layers))
+        # One kernel less a sample: half of it on the way into the stack, half on the way out.
+        return (positions + self.config.squeeze_overlap) * self.config.squeeze - 1

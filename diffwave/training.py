@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,13 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
 from diffwave.checkpoint import Checkpoint, save_checkpoint
-from diffwave.config import ModelConfig, OptimizationConfig, TrainingConfig, to_dict
+from diffwave.config import ModelConfig, TrainingConfig, to_dict
 from diffwave.data import CropDataset, Utterance, context_samples, find_utterances, read_segment, split
 from diffwave.devices import pick_device
 from diffwave.diffusion import DiffusionProcess, NoiseSchedule
@@ -39,7 +39,7 @@ _VALIDATION_SECONDS = 2.0
 _NOISE_STREAM, _VALIDATION_STREAM = 3, 4
 
 
-class TrainingStopped(RuntimeError):
+class TrainingError(RuntimeError):
     """The run cannot go on; the message says why and where the last good checkpoint is."""
 
 
@@ -95,7 +95,7 @@ class DiffusionLoss(nn.Module):
         )
         with autocast:
             output = network(noisy, batch.step, condition(mel))
-        error = output.float() - target
+        error: Tensor = output.float() - target
         return (error.abs() if self.kind == "l1" else error.square()).mean(dim=1)
 
 
@@ -118,12 +118,13 @@ class Trainer:
             torch.set_num_threads(settings.threads)
         utterances = find_utterances(config.data, config.model.mel.sample_rate)
         training, validation = split(utterances, config.data.validation_speakers)
+        self.training = training
         self.dataset = CropDataset(training, config.model.mel, config.data.crop_frames, settings.seed)
         self.validation = validation[: settings.validation_utterances]
         log.info(
             "data: %d utterances (%.2f h) for training, %d for validation",
             len(training),
-            sum(u.samples for u in training) / config.model.mel.sample_rate / 3600,
+            _hours(training),
             len(self.validation),
         )
         torch.manual_seed(settings.seed)
@@ -132,37 +133,58 @@ class Trainer:
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=settings.learning_rate)
         self.loss = DiffusionLoss(config.model, settings.loss, settings.precision).to(self.device)
         self.iteration = 0
-        self.seconds = 0.0
+        self.seconds = 0.0  # of training, over all the times that the run was started
+        self._clock = time.perf_counter()
+        self._losses: list[tuple[float, float]] = []
         self._forward = torch.compile(self.network) if settings.compile else self.network
         self._resume()
 
     def run(self) -> None:
-        """Train up to ``iterations``, with checkpoints, validation and a history."""
+        """Train up to ``iterations``, with checkpoints, validation and a history.
+
+        Raises:
+            TrainingError: if the loss stops being a number; the checkpoints stay as they were.
+            KeyboardInterrupt: on Ctrl-C, after the state was saved.
+        """
         settings = self.config.train
         self.run_dir.mkdir(parents=True, exist_ok=True)
+        if self.iteration >= settings.iterations:
+            log.info("%s is at iteration %d already", self.run_dir, self.iteration)
+            return
         progress = _progress(self.iteration, settings.iterations)
-        recent: list[float] = []
-        begun = time.perf_counter()
-        for crops in self._batches():
-            value, norm = self._step(crops)
-            recent.append(value)
-            self.iteration += 1
-            progress.update()
-            if self.iteration % settings.log_every == 0:
-                mean = sum(recent) / len(recent)
-                recent.clear()
-                now = time.perf_counter()
-                self.seconds, begun = self.seconds + now - begun, now
-                self._record({"loss": mean, "gradient_norm": norm, "learning_rate": self._rate()})
-                progress.set_postfix_str(f"loss {mean:.4f}")
-            last = self.iteration == settings.iterations
-            if self.iteration % settings.validate_every == 0 or last:
-                self._record({"validation_loss": self.validate()})
-            if self.iteration % settings.checkpoint_every == 0 or last:
-                now = time.perf_counter()
-                self.seconds, begun = self.seconds + now - begun, now
-                self.save()
-        progress.close()
+        self._clock = time.perf_counter()
+        try:
+            for crops in self._batches():
+                self._losses.append(self._step(crops))
+                self.iteration += 1
+                progress.update()
+                progress.set_postfix_str(f"loss {self._losses[-1][0]:.4f}", refresh=False)
+                self._after_iteration()
+        except KeyboardInterrupt:
+            self.save()
+            log.info("interrupted: saved at iteration %d; the same command goes on from there", self.iteration)
+            raise
+        finally:
+            progress.close()
+
+    def _after_iteration(self) -> None:
+        """Whatever is due: a line of history, a validation, a checkpoint."""
+        settings = self.config.train
+        last = self.iteration == settings.iterations
+        if self.iteration % settings.log_every == 0 or last:
+            values, norms = zip(*self._losses, strict=True)
+            self._losses.clear()
+            self._record(
+                {
+                    "loss": sum(values) / len(values),
+                    "gradient_norm": sum(norms) / len(norms),
+                    "learning_rate": self._rate(),
+                }
+            )
+        if self.iteration % settings.validate_every == 0 or last:
+            self._record({"validation_loss": self.validate()})
+        if self.iteration % settings.checkpoint_every == 0 or last:
+            self.save()
 
     def validate(self) -> float:
         """Loss of the averaged weights on fixed crops, fixed noise and evenly spread steps."""
@@ -180,7 +202,7 @@ class Trainer:
         settings = self.config.train
         state = {
             "iteration": self.iteration,
-            "seconds": self.seconds,
+            "seconds": self._elapsed(),
             "config": to_dict(self.config),
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
@@ -196,9 +218,16 @@ class Trainer:
             / self.config.model.mel.sample_rate,
             "seconds": round(self.seconds),
             "device": self.device.type,
+            "utterances": len(self.training),
+            "data_hours": round(_hours(self.training), 2),
         }
         averaged = self.average.module.state_dict()
         save_checkpoint(self.run_dir, Checkpoint(self.config.model, averaged, story))
+
+    def _elapsed(self) -> float:
+        now = time.perf_counter()
+        self.seconds, self._clock = self.seconds + now - self._clock, now
+        return self.seconds
 
     def _resume(self) -> None:
         """Take up the newest readable state of the run directory, if there is one."""
@@ -235,11 +264,11 @@ class Trainer:
         losses = self.loss(self._forward, self.network.condition, batch)
         loss = losses.mean()
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), settings.gradient_clip)
         value = float(loss.detach())
         if not math.isfinite(value) or not math.isfinite(float(norm)):
-            raise TrainingStopped(
+            raise TrainingError(
                 f"iteration {self.iteration}: loss {value}, gradient norm {float(norm)}; "
                 f"the last good checkpoint is in {self.run_dir}"
             )
@@ -278,10 +307,14 @@ class Trainer:
 
     def _record(self, figures: dict[str, float]) -> None:
         """One line for machines in ``history.jsonl``, one for people in the log."""
-        row = {"iteration": self.iteration, "seconds": round(self.seconds, 1), **figures}
+        row = {"iteration": self.iteration, "seconds": round(self._elapsed(), 1), **figures}
         with (self.run_dir / "history.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         log.info(" ".join(f"{key} {value:.6g}" for key, value in row.items()))
+
+
+def _hours(utterances: list[Utterance]) -> float:
+    return sum(u.samples / u.sample_rate for u in utterances) / 3600
 
 
 def _ema(decay: float) -> Any:
@@ -304,8 +337,6 @@ def _generator(device: torch.device, seed: int, stream: int, number: int) -> tor
 
 
 def _progress(start: int, total: int) -> Any:
-    import sys
-
     from tqdm import tqdm
 
     return tqdm(total=total, initial=start, unit="it", disable=not sys.stderr.isatty(), dynamic_ncols=True)

@@ -89,7 +89,7 @@ class Vocoder:
         Raises:
             ValueError: for an empty waveform.
         """
-        batch = torch.atleast_2d(wav.to(self.device, torch.float32))
+        batch = (wav.unsqueeze(0) if wav.ndim == 1 else wav).to(self.device, torch.float32)
         if batch.ndim != 2 or batch.shape[-1] == 0:
             raise ValueError(f"mel: expected a waveform [N] or [B, N]; got shape {list(wav.shape)}")
         mel: Tensor = self.front_end(F.pad(batch, (0, -batch.shape[-1] % self.hop_length)))
@@ -147,14 +147,11 @@ class Vocoder:
         batch = batch.to(self.device, torch.float32)
         self.front_end.check(batch)
         with torch.inference_mode():
-            wavs = self._sample(
-                batch,
-                self.network.condition(batch),
-                self.sampler(steps, sampler),
-                seed,
-                self.config.sampling.consistency_iterations if consistency is None else consistency,
-                callback,
-            )
+            prior = self._prior(batch)
+            shown = _as_waveforms(callback, prior)
+            condition = self.network.condition(batch)
+            whitened = self._denoise(condition, self.sampler(steps, sampler), seed, shown)
+            wavs = self._finish(whitened, batch, prior, consistency)
         return wavs[0] if mel.ndim == 2 else wavs
 
     def synthesize_batch(
@@ -183,28 +180,12 @@ class Vocoder:
             condition = self.network.condition_batch(batch)
             whitened = self._denoise(condition, self.sampler(steps, sampler), seed, None)
             return [
-                self._finish(mel.unsqueeze(0), signal[None, : mel.shape[-1] * self.hop_length], consistency)[0]
+                self._finish_one(signal[: mel.shape[-1] * self.hop_length], mel, consistency)
                 for mel, signal in zip(batch, whitened, strict=True)
             ]
 
-    def _sample(
-        self,
-        mel: Tensor,
-        condition: Condition,
-        sampler: Sampler,
-        seed: int,
-        consistency: int,
-        callback: StepCallback | None,
-    ) -> Tensor:
-        prior = make_prior(self.config.diffusion, self.front_end, mel)
-        shown: StepCallback | None = None
-        if callback is not None:
-            given = callback
-
-            def shown(index: int, state: Tensor, clean: Tensor) -> None:
-                given(index, prior.color(state), prior.color(clean))
-
-        return self._finish(mel, self._denoise(condition, sampler, seed, shown), consistency, prior)
+    def _prior(self, mel: Tensor) -> Prior:
+        return make_prior(self.config.diffusion, self.front_end, mel)
 
     def _denoise(
         self, condition: Condition, sampler: Sampler, seed: int, callback: StepCallback | None
@@ -222,16 +203,27 @@ class Vocoder:
 
         return sampler.sample(predict_noise, draw, callback)
 
-    def _finish(
-        self, mel: Tensor, whitened: Tensor, consistency: int | None, prior: Prior | None = None
-    ) -> Tensor:
-        """Back to the waveform, and towards the mel if asked."""
-        prior = prior or make_prior(self.config.diffusion, self.front_end, mel)
+    def _finish_one(self, whitened: Tensor, mel: Tensor, consistency: int | None) -> Tensor:
+        """:meth:`_finish` for one example, ``[N]`` and ``[M, F]`` to ``[N]``."""
+        batch = mel.unsqueeze(0)
+        return self._finish(whitened.unsqueeze(0), batch, self._prior(batch), consistency)[0]
+
+    def _finish(self, whitened: Tensor, mel: Tensor, prior: Prior, consistency: int | None) -> Tensor:
+        """Back to the waveform, and towards the mel if asked, ``[B, N]``."""
         wav = prior.color(whitened)
         iterations = self.config.sampling.consistency_iterations if consistency is None else consistency
-        if iterations:
-            wav = MelConsistency(self.front_end)(wav, mel, iterations)
-        return wav
+        return MelConsistency(self.front_end)(wav, mel, iterations) if iterations else wav
+
+
+def _as_waveforms(callback: StepCallback | None, prior: Prior) -> StepCallback | None:
+    """A callback that is shown waveforms instead of what the diffusion runs on."""
+    if callback is None:
+        return None
+
+    def shown(index: int, state: Tensor, clean: Tensor) -> None:
+        callback(index, prior.color(state), prior.color(clean))
+
+    return shown
 
 
 def _checkpoint_folder(name_or_path: str | Path) -> Path:

@@ -7,6 +7,9 @@ import time
 from pathlib import Path
 
 import diffwave
+from diffwave.cli.arguments import CommandParser, device_argument, path_argument
+from diffwave.cli.errors import reason
+from diffwave.cli.plan import InputError
 
 
 def bundled_utterance() -> Path:
@@ -14,15 +17,20 @@ def bundled_utterance() -> Path:
     return Path(diffwave.__file__).parent / "assets" / "utterance.flac"
 
 
+def parser() -> argparse.ArgumentParser:
+    """The command's arguments."""
+    result = CommandParser(prog="diffwave demo", description=__doc__)
+    folder = "folder for utterance.wav, which is replaced (default: outputs/demo)"
+    result.add_argument("--output", "-o", type=path_argument, default=Path("outputs/demo"), metavar="DIR", help=folder)
+    result.add_argument("--device", type=device_argument, default="auto", metavar="auto|cpu|cuda", help="default: auto")
+    return result
+
+
 def main(arguments: list[str]) -> int:
     """Synthesize, write, and print where the file lies, its real-time factor and its PESQ."""
-    parser = argparse.ArgumentParser(prog="diffwave demo", description=__doc__)
-    parser.add_argument("--output", "-o", type=Path, default=Path("outputs/demo"), metavar="DIR")
-    parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda")
-    options = parser.parse_args(arguments)
+    options = parser().parse_args(arguments)
 
     from diffwave.audio import read_audio, write_wav
-    from diffwave.cli.plan import InputError
     from diffwave.evaluation.metrics import pesq_wb, stoi
     from diffwave.vocoder import Vocoder
 
@@ -38,7 +46,7 @@ def main(arguments: list[str]) -> int:
         path = options.output / "utterance.wav"
         write_wav(path, wav, vocoder.sample_rate)
     except OSError as error:
-        raise InputError(f"--output {options.output}: expected a folder that can be written; {error.strerror}") from None
+        raise InputError(f"--output {options.output}: expected a folder that can be written; {reason(error)}") from None
     reference, estimate = audio.wav.numpy(), wav.numpy()
     print(f"reference        {bundled_utterance()}")
     print(f"output           {path.resolve()}")

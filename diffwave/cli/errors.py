@@ -1,4 +1,4 @@
-"""Which exceptions are a user's mistake, to be told in one line."""
+"""What a user did wrong: which exceptions that is, and how it is told in one line."""
 
 from __future__ import annotations
 
@@ -12,3 +12,19 @@ def user_errors() -> tuple[type[Exception], ...]:
     from diffwave.devices import DeviceError
 
     return (AudioError, CheckpointError, ConfigError, DeviceError, ImportError, InputError)
+
+
+def one_line(text: str) -> str:
+    r"""Make ``text`` fit on one line of a terminal.
+
+    File names may hold line breaks, terminal commands and bytes that are no characters; they are shown escaped.
+
+    >>> one_line("two words\n")
+    'two words\\n'
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def reason(error: OSError) -> str:
+    """What the operating system said, without the number and the path."""
+    return error.strerror or str(error) or type(error).__name__

@@ -6,6 +6,9 @@ A user's mistake is one line on stderr and exit code 2, never a traceback.
 from __future__ import annotations
 
 import importlib
+import io
+import os
+import signal
 import sys
 
 import diffwave
@@ -14,6 +17,7 @@ import diffwave
 COMMANDS = {
     "synthesize": ("diffwave.cli.synthesize", "turn recordings or mels into speech"),
     "train": ("diffwave.cli.train", "train a model: hydra overrides such as experiment=debug_cpu data.root=FOLDER"),
+    "export": ("diffwave.cli.export", "turn a run directory into a checkpoint folder to give away"),
     "show-diffusion": ("diffwave.cli.show_diffusion", "draw the forward and reverse process of an utterance"),
     "demo": ("diffwave.cli.demo", "synthesize the bundled utterance and score it"),
 }
@@ -54,15 +58,30 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(name: str, arguments: list[str]) -> int:
     """Run one command; what a user did wrong becomes one line."""
-    from diffwave.cli.errors import user_errors
-
-    module = importlib.import_module(COMMANDS[name][0])
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Names that the terminal's encoding lacks are shown escaped, as on stderr, instead of ending the command.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        code: int = module.main(arguments)
-    except user_errors() as error:
-        print(f"diffwave {name}: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        code: int = importlib.import_module(COMMANDS[name][0]).main(arguments)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         print(f"diffwave {name}: interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        return _closed_pipe()
+    except Exception as error:
+        # Imported late: these bring torch along, which neither --help nor Ctrl-C needs.
+        from diffwave.cli.errors import one_line, user_errors
+
+        if not isinstance(error, user_errors()):
+            raise
+        print(f"diffwave {name}: {one_line(str(error))}", file=sys.stderr)
+        return 2
     return code
+
+
+def _closed_pipe() -> int:
+    """Whoever read our output has gone (``| head``): stop as other commands do."""
+    # The interpreter flushes stdout at exit and would complain a second time.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 128 + signal.SIGPIPE

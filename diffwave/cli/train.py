@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import difflib
 import logging
+import signal
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import diffwave
-from diffwave.config import ConfigError, TrainingConfig
+from diffwave.config import ConfigError, TrainingConfig, from_dict
+
+
+# Lines of hydra's and omegaconf's messages that help only a developer.
+_NOISE = (
+    "full_key:",
+    "object_type=",
+    "reference_type=",
+    "Config search path:",
+    "provider=",
+    "See https:",
+    "Set the environment variable",
+)
+_GROUPS = ("experiment", "model", "data")
 
 
 def configs_folder() -> Path:
@@ -40,17 +54,18 @@ def compose_config(overrides: list[str]) -> TrainingConfig:
         with initialize_config_dir(str(configs_folder()), version_base="1.3"):
             composed = compose("train", overrides)
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(_explain(str(error), schema, overrides)) from None
+        raise ConfigError(_explain(error, schema, overrides)) from None
     return _to_dataclass(composed)
 
 
 def _to_dataclass(composed: DictConfig) -> TrainingConfig:
+    """Through our own strict conversion: hydra lets ``+key=value`` add what the schema does not know."""
     try:
-        config = OmegaConf.to_object(composed)
+        values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise ConfigError(str(error).splitlines()[0]) from None
-    assert isinstance(config, TrainingConfig)
-    return config
+    assert isinstance(values, dict)
+    return from_dict(TrainingConfig, {str(key): value for key, value in values.items()})
 
 
 def _set_readonly(node: DictConfig, value: bool | None) -> None:
@@ -61,18 +76,19 @@ def _set_readonly(node: DictConfig, value: bool | None) -> None:
             _set_readonly(child, value)
 
 
-def _explain(message: str, schema: DictConfig, overrides: list[str]) -> str:
+def _explain(error: Exception, schema: DictConfig, overrides: list[str]) -> str:
     """One line, with the nearest known setting where a key is unknown."""
-    first = message.splitlines()[0]
     known = _dotted(schema)
     for override in overrides:
         key = override.lstrip("+~").split("=")[0]
-        if key and "@" not in key and key not in known and key not in ("experiment", "model", "data"):
+        if key and "@" not in key and key not in known and key not in _GROUPS:
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
             hint = f"; did you mean {near[0]}?" if near else ""
             return f"unknown setting {key}{hint}"
-    detail = next((line.strip() for line in message.splitlines()[1:] if "full_key" in line), "")
-    return f"{first} {detail}".strip()
+    # The message says where; the cause, if there is one, says what.
+    lines = [*str(error).splitlines(), *str(error.__cause__ or "").splitlines()]
+    useful = [line.strip() for line in lines if line.strip() and not line.strip().startswith(_NOISE)]
+    return " ".join(useful)
 
 
 def _dotted(node: DictConfig, prefix: str = "") -> list[str]:
@@ -80,18 +96,44 @@ def _dotted(node: DictConfig, prefix: str = "") -> list[str]:
     names = []
     for key in node:
         child = node._get_node(key)
-        name = f"{prefix}{key}"
+        name = prefix + str(key)
         names.append(name)
         if isinstance(child, DictConfig):
             names.extend(_dotted(child, name + "."))
     return names
 
 
+USAGE = """usage: diffwave train [experiment=NAME] [SETTING=VALUE ...]
+
+Train a model, or go on with the run in run_dir. Settings are hydra overrides:
+
+  diffwave train experiment=debug_cpu data.root=FOLDER run_dir=runs/try
+  diffwave train experiment=librispeech_fast data.root=data/LibriSpeech train.iterations=20000
+
+data.root is a LibriSpeech root (its train-* folders are used) or any folder tree of audio.
+"""
+
+
 def main(arguments: list[str]) -> int:
     """Train, or go on with a run that was stopped."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        names = sorted(path.stem for path in (configs_folder() / "experiment").glob("*.yaml"))
+        print(USAGE + "\nexperiments: " + ", ".join(names))
+        print("settings: " + ", ".join(_leaves()))
+        return 0 if arguments else 2
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    from diffwave.training import Trainer
-
     config = compose_config(arguments)
-    Trainer(config).run()
+    from diffwave.training import Trainer, TrainingError
+
+    # A scheduler's SIGTERM is an interruption like Ctrl-C: the state is saved.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        Trainer(config).run()
+    except TrainingError as error:
+        raise ConfigError(str(error)) from None
     return 0
+
+
+def _leaves() -> list[str]:
+    names = _dotted(OmegaConf.structured(TrainingConfig))
+    return [name for name in names if not any(other.startswith(name + ".") for other in names)]

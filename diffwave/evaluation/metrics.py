@@ -46,13 +46,15 @@ def stoi(reference: np.ndarray, estimate: np.ndarray, extended: bool = False) ->
 
 
 def level_difference(reference: np.ndarray, estimate: np.ndarray) -> float:
-    """Level of the estimate above the reference's, in dB.
+    """Level of the estimate above the reference's, in dB, both without their constant offset.
+
+    A recording's DC offset cannot be heard, and no mel carries it.
 
     Raises:
         MetricError: if one of them is digital silence.
     """
     _check(reference, estimate)
-    levels = [float(np.mean(np.square(signal, dtype=np.float64))) for signal in (estimate, reference)]
+    levels = [float(np.var(signal, dtype=np.float64)) for signal in (estimate, reference)]
     if min(levels) == 0:
         raise MetricError("level difference: expected two signals; got digital silence")
     return 10 * math.log10(levels[0] / levels[1])

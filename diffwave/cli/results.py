@@ -1,0 +1,131 @@
+"""What a synthesis did: the record beside the outputs, and the table or JSON at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import diffwave
+from diffwave.cli.errors import one_line, reason
+from diffwave.cli.tables import table
+
+SIDECAR = "synthesis.json"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How outputs are made, with every default filled in.
+
+    Args:
+        checkpoint: name of the checkpoint's folder.
+        sampler: ``ddpm`` or ``ddim``.
+        steps: network calls.
+        consistency: mel-consistency iterations.
+        seed: of the noise.
+        device: where the network ran.
+    """
+
+    checkpoint: str
+    sampler: str
+    steps: int
+    consistency: int
+    seed: int
+    device: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """One output that was written.
+
+    Args:
+        source, output: the files.
+        audio_seconds: length of the output.
+        wall_seconds: what its synthesis took, without reading and writing; of a batch, its share.
+        notes: what the user may want to know of the conversion.
+    """
+
+    source: Path
+    output: Path
+    audio_seconds: float
+    wall_seconds: float
+    notes: list[str]
+
+    @property
+    def real_time_factor(self) -> float:
+        """Wall time per second of audio."""
+        return self.wall_seconds / self.audio_seconds
+
+
+def record(folder: Path, settings: Settings, results: list[Result]) -> str:
+    """Write how the outputs of ``folder`` were made, beside what earlier calls recorded.
+
+    Inputs are named relative to the folder, so that both can move together.
+
+    Returns:
+        What went wrong, in words; empty if nothing.
+    """
+    from diffwave.files import write_text
+
+    path = folder / SIDECAR
+    rows = {name: row for name, row in _recorded(path).items() if (folder / name).is_file()}
+    for result in results:
+        name = result.output.relative_to(folder).as_posix()
+        source = result.source.parent.resolve() / result.source.name
+        rows[name] = _row(result, settings, os.path.relpath(source, folder.resolve()), name)
+    document = {"diffwave": diffwave.__version__, "outputs": [rows[name] for name in sorted(rows)]}
+    try:
+        write_text(path, json.dumps(document, indent=2) + "\n")
+    except OSError as error:
+        return f"{path}: the record of this synthesis cannot be written; {reason(error)}"
+    return ""
+
+
+def _recorded(path: Path) -> dict[str, dict[str, Any]]:
+    """Rows of an earlier record by output name; none if there is no record that can be read."""
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))["outputs"]
+        return {str(row["output"]): dict(row) for row in rows}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _row(result: Result, settings: Settings, source: str, output: str) -> dict[str, Any]:
+    return {
+        "input": source,
+        "output": output,
+        "audio_seconds": result.audio_seconds,
+        "wall_seconds": result.wall_seconds,
+        "real_time_factor": result.real_time_factor,
+        **asdict(settings),
+        "notes": result.notes,
+    }
+
+
+def totals(results: list[Result]) -> dict[str, float | None]:
+    """Seconds of audio, seconds of work, and their quotient (none without any audio)."""
+    audio = sum(result.audio_seconds for result in results)
+    wall = sum(result.wall_seconds for result in results)
+    return {"audio_seconds": audio, "wall_seconds": wall, "real_time_factor": wall / audio if audio else None}
+
+
+def as_json(settings: Settings | None, results: list[Result], errors: list[str]) -> str:
+    """The results for a program; paths as the user gave them."""
+    rows = [_row(result, settings, str(result.source), str(result.output)) for result in results if settings]
+    return json.dumps({"outputs": rows, "errors": errors, **totals(results)}, indent=2)
+
+
+def as_table(results: list[Result]) -> str:
+    """The results for a person."""
+    rows = [_cells(one_line(str(r.output)), [r], one_line("; ".join(r.notes))) for r in results]
+    rows.append(_cells(f"{len(results)} file" + "s" * (len(results) != 1), results, ""))
+    return table(["output", "audio s", "wall s", "real-time factor", "notes"], rows)
+
+
+def _cells(name: str, results: list[Result], notes: str) -> list[str]:
+    values = totals(results)
+    factor = values["real_time_factor"]
+    seconds = [f"{values['audio_seconds']:.2f}", f"{values['wall_seconds']:.2f}"]
+    return [name, *seconds, "" if factor is None else f"{factor:.3f}", notes]

@@ -1,0 +1,151 @@
+"""The entry point: help, versions, exit codes, and what gets imported."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import types
+
+import pytest
+
+import diffwave
+from diffwave.cli import main as entry
+from diffwave.cli.arguments import seconds_argument
+from diffwave.cli.errors import one_line, reason
+from diffwave.cli.main import COMMANDS, main
+from diffwave.cli.plan import InputError
+from diffwave.cli.tables import table
+
+HEAVY = ["torch", "numpy", "hydra", "omegaconf", "pesq", "triton", "matplotlib", "soundfile", "librosa", "torchaudio"]
+
+
+def imported(code: str) -> list[str]:
+    """Which of HEAVY a fresh interpreter has imported after running ``code``."""
+    report = f"\nimport sys; print('@', *[name for name in {HEAVY} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code + report], capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()[-1].split()[1:]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import diffwave",
+        "from diffwave.cli.main import main; main(['--help'])",
+        "from diffwave.cli.main import main; main(['--version'])",
+        "from diffwave.cli.main import main\ntry: main(['synthesize', '--help'])\nexcept SystemExit: pass",
+        "from diffwave.cli.main import main\ntry: main(['synthesize', '--steps', '0'])\nexcept SystemExit: pass",
+        "from diffwave.cli.main import main\ntry: main(['show-diffusion', '--help'])\nexcept SystemExit: pass",
+    ],
+)
+def test_nothing_heavy_is_imported_early(code):
+    assert imported(code) == []
+
+
+def test_the_check_above_can_fail():
+    assert imported("import numpy") == ["numpy"]
+
+
+def test_help_lists_every_command(capsys):
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(name in text for name in COMMANDS)
+    assert main([]) == 2  # no command is a mistake, but one that is answered with the same text
+    assert capsys.readouterr().out == text
+
+
+@pytest.mark.parametrize("name", ["synthesize", "show-diffusion", "demo"])
+def test_every_command_explains_itself(name, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([name, "--help"])
+    assert stop.value.code == 0
+    assert f"usage: diffwave {name}" in capsys.readouterr().out
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"diffwave {diffwave.__version__}\n"
+
+
+def test_an_unknown_command_is_one_line(capsys):
+    assert main(["synthesise\n"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "synthesize" in line
+
+
+@pytest.fixture
+def command(monkeypatch):
+    """Put a function in the place of ``diffwave demo``."""
+
+    def replace(function):
+        module = types.ModuleType("fake")
+        module.main = function
+        monkeypatch.setattr(entry.importlib, "import_module", lambda _: module)
+
+    return replace
+
+
+def raises(error):
+    def function(_):
+        raise error
+
+    return function
+
+
+def test_the_exit_code_is_the_commands(command):
+    command(lambda arguments: len(arguments))
+    assert main(["demo", "a", "b", "c"]) == 3
+
+
+def test_a_users_mistake_is_one_line(command, capsys):
+    command(raises(InputError("x: expected\nsomething else")))
+    assert main(["demo"]) == 2
+    assert capsys.readouterr().err == "diffwave demo: x: expected\\nsomething else\n"
+
+
+def test_a_defect_keeps_its_traceback(command):
+    command(raises(ValueError("a bug")))
+    with pytest.raises(ValueError, match="a bug"):
+        main(["demo"])
+
+
+def test_ctrl_c_is_one_line_and_130(command, capsys):
+    command(raises(KeyboardInterrupt()))
+    assert main(["demo"]) == 130
+    assert capsys.readouterr().err == "diffwave demo: interrupted\n"
+
+
+def test_a_closed_pipe_is_no_traceback():
+    code = (
+        "import sys, types, importlib; from diffwave.cli.main import main; fake = types.ModuleType('fake');"
+        "fake.main = lambda _: print('x' * 10**6) or 0; importlib.import_module = lambda _: fake;"
+        "sys.exit(main(['demo']))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.read(10)
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait() == 141
+
+
+def test_one_line_escapes_what_a_terminal_would_obey():
+    assert one_line("a\nb\x1b[2J\udcff é 日本") == r"a\nb\x1b[2J\udcff é 日本"
+
+
+def test_reason_of_an_error_without_a_number():
+    assert reason(OSError(28, "No space left on device")) == "No space left on device"
+    assert reason(OSError("odd")) == "odd"
+    assert reason(TimeoutError()) == "TimeoutError"
+
+
+def test_seconds():
+    assert seconds_argument("1.5") == 1.5
+
+
+def test_table_aligns_figures_to_the_right():
+    assert table(["name", "n", "note"], [["a", "10", ""], ["bcdef", "7", "x"]]).splitlines() == [
+        "name    n  note",
+        "-----  --  ----",
+        "a      10",
+        "bcdef   7  x",
+    ]

@@ -1,0 +1,275 @@
+"""Two closed forms carry the sampler: an oracle, and Gaussian data, for which everything is linear."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from diffwave.config import BASE, LARGE
+from diffwave.diffusion import DiffusionProcess, NoiseSchedule, Sampler
+
+TRAINED = NoiseSchedule.linear(1e-4, 0.05, 50)
+FAST = BASE.sampling.fast_betas["6"]
+SAMPLES = 32
+
+
+def schedule_of(betas: list[float]) -> NoiseSchedule:
+    return NoiseSchedule(torch.tensor(betas, dtype=torch.float64))
+
+
+def sampler_of(betas: list[float], eta: float, clip: bool = False) -> Sampler:
+    schedule = schedule_of(betas)
+    return Sampler(schedule, torch.arange(len(schedule), dtype=torch.float64), eta, clip)
+
+
+def draw(index: int, examples: int = 2, samples: int = SAMPLES) -> Tensor:
+    """White noise that depends on the index alone."""
+    generator = torch.Generator().manual_seed(index)
+    return torch.randn(examples, samples, generator=generator, dtype=torch.float64)
+
+
+def clean_signal() -> Tensor:
+    return 0.9 * torch.sin(torch.arange(2 * SAMPLES, dtype=torch.float64) / 3).view(2, SAMPLES)
+
+
+def oracle(trained: NoiseSchedule, clean: Tensor):
+    """Predicts the noise that is really there, because it knows the clean signal."""
+
+    def predict(noisy: Tensor, step: Tensor) -> Tensor:
+        signal, sigma = (level.unsqueeze(-1) for level in trained.levels(step))
+        return (noisy - signal * clean) / sigma
+
+    return predict
+
+
+# Betas up to .6 and at most 10 of them: signal levels down to .01, where rounding grows a hundredfold.
+beta_lists = st.lists(st.floats(1e-3, 0.6), min_size=1, max_size=10)
+etas = st.sampled_from([0.0, 0.3, 1.0])
+
+
+@given(beta_lists, etas)
+@settings(max_examples=60, deadline=None)
+def test_an_oracle_gives_the_clean_signal_back_on_any_schedule(betas: list[float], eta: float) -> None:
+    clean = clean_signal()
+    sampler = sampler_of(betas, eta)
+    wav = sampler.sample(oracle(sampler.schedule, clean), draw)
+    torch.testing.assert_close(wav, clean, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda eta: Sampler.full(TRAINED, eta),
+        lambda eta: Sampler.fast(TRAINED, FAST, eta),
+        lambda eta: Sampler.spaced(TRAINED, 7, eta),
+        lambda eta: Sampler.spaced(TRAINED, 1, eta),
+    ],
+    ids=["full", "fast", "spaced", "one"],
+)
+@pytest.mark.parametrize("parameterization", ["noise", "velocity"])
+def test_an_oracle_on_the_trained_schedule_needs_only_the_step(make, eta: float, parameterization: str) -> None:
+    # The oracle sees only (noisy, step) and answers like a network of this parameterization.
+    clean = clean_signal()
+    process = DiffusionProcess(TRAINED, parameterization)
+    answer = oracle(TRAINED, clean)
+
+    def predict(noisy: Tensor, step: Tensor) -> Tensor:
+        return process.to_noise(process.target(clean, answer(noisy, step), step), noisy, step)
+
+    torch.testing.assert_close(make(eta).sample(predict, draw), clean, rtol=0, atol=1e-11)
+
+
+def lmnt_ddpm(betas: list[float], steps: list[float], predict, noise, clip: bool) -> Tensor:
+    """Algorithm 2 of DiffWave as lmnt-com/diffwave's inference.py writes it."""
+    beta = np.array(betas)
+    alpha = 1 - beta
+    alpha_cum = np.cumprod(alpha)
+    audio = noise(len(beta))
+    for n in range(len(alpha) - 1, -1, -1):
+        c1 = 1 / alpha[n] ** 0.5
+        c2 = beta[n] / (1 - alpha_cum[n]) ** 0.5
+        audio = c1 * (audio - c2 * predict(audio, torch.full((2,), steps[n], dtype=torch.float64)))
+        if n > 0:
+            sigma = ((1.0 - alpha_cum[n - 1]) / (1.0 - alpha_cum[n]) * beta[n]) ** 0.5
+            audio = audio + sigma * noise(n)
+        if clip:
+            audio = torch.clamp(audio, -1.0, 1.0)
+    return audio
+
+
+def wobbly(noisy: Tensor, step: Tensor) -> Tensor:
+    """A nonlinear stand-in for a network: each sample of the answer depends on state, neighbour and step."""
+    return torch.tanh(noisy) + 0.1 * noisy.roll(1, dims=-1) * torch.cos(step).unsqueeze(-1)
+
+
+@pytest.mark.parametrize("clip", [False, True])
+@pytest.mark.parametrize(("trained", "betas"), [(TRAINED, FAST), (None, [0.3, 0.01, 0.6]), (TRAINED, None)])
+def test_eta_one_is_the_ancestral_sampler_of_the_paper(
+    trained: NoiseSchedule | None, betas: list[float] | None, clip: bool
+) -> None:
+    if betas is None:
+        sampler = Sampler.full(trained, 1.0, clip)
+        betas = trained.betas.tolist()
+    elif trained is None:
+        sampler = sampler_of(betas, 1.0, clip)
+    else:
+        sampler = Sampler.fast(trained, betas, 1.0, clip)
+    expected = lmnt_ddpm(betas, sampler.steps.tolist(), wobbly, draw, clip)
+    # The first step multiplies rounding errors by 1 / signal.
+    torch.testing.assert_close(sampler.sample(wobbly, draw), expected, rtol=1e-9, atol=1e-10)
+
+
+def test_eta_zero_is_the_deterministic_sampler_of_ddim() -> None:
+    # Song et al. 2021, equation 12 with sigma = 0: predicted x_0, then straight to the level before.
+    alpha_bars = np.cumprod(1 - np.array(FAST))
+    steps = Sampler.fast(TRAINED, FAST).steps
+    expected = draw(6)
+    for n in range(5, -1, -1):
+        noise = wobbly(expected, steps[n].expand(2))
+        start = (expected - (1 - alpha_bars[n]) ** 0.5 * noise) / alpha_bars[n] ** 0.5
+        before = alpha_bars[n - 1] if n else 1.0
+        expected = before**0.5 * start + (1 - before) ** 0.5 * noise
+    torch.testing.assert_close(Sampler.fast(TRAINED, FAST, eta=0.0).sample(wobbly, draw), expected)
+
+
+@given(beta_lists)
+@settings(max_examples=30, deadline=None)
+def test_ddim_draws_noise_once_and_ddpm_at_every_step_but_the_last(betas: list[float]) -> None:
+    for eta, expected in ((0.0, [len(betas)]), (1.0, list(range(len(betas), 0, -1)))):
+        drawn = []
+
+        def noise(index: int, drawn: list[int] = drawn) -> Tensor:
+            drawn.append(index)
+            return draw(index)
+
+        sampler_of(betas, eta).sample(wobbly, noise)
+        assert drawn == expected
+
+
+def coefficients(sampler: Sampler, deviation: float) -> Tensor:
+    """The output for Gaussian data N(0, deviation ** 2), as a linear combination of the noises drawn.
+
+    The best predictor of the noise is E[n | x] = sigma x / (signal^2 deviation^2 + sigma^2); sample index ``i``
+    of the "waveform" carries nothing but noise ``i``, so the output's samples are the coefficients.
+    """
+
+    def predict(noisy: Tensor, step: Tensor) -> Tensor:
+        alpha_bar = sampler.schedule.alpha_bars[int(sampler.steps.tolist().index(float(step[0])))]
+        sigma = (1 - alpha_bar).sqrt()
+        return sigma * noisy / (alpha_bar * deviation**2 + 1 - alpha_bar)
+
+    def unit(index: int) -> Tensor:
+        return torch.eye(len(sampler) + 1, dtype=torch.float64)[index : index + 1]
+
+    return sampler.sample(predict, unit)[0]
+
+
+@given(beta_lists, st.floats(0.01, 3))
+@settings(max_examples=40, deadline=None)
+def test_gaussian_data_follow_a_scalar_variance_recursion(betas: list[float], deviation: float) -> None:
+    alpha_bar = np.cumprod(1 - np.array(betas))
+    variance = 1.0
+    for n in range(len(betas) - 1, -1, -1):
+        # E[x_0 | x_n] = gain * x_n by Bayes; the ancestral step draws from q(x_{n-1} | x_n, x_0 = gain x_n),
+        # whose mean is a x_0 + b x_n (Ho et al. 2020, equation 7).
+        before = alpha_bar[n - 1] if n else 1.0
+        power = alpha_bar[n] * deviation**2 + 1 - alpha_bar[n]
+        gain = alpha_bar[n] ** 0.5 * deviation**2 / power
+        a = before**0.5 * betas[n] / (1 - alpha_bar[n])
+        b = (1 - betas[n]) ** 0.5 * (1 - before) / (1 - alpha_bar[n])
+        variance = (a * gain + b) ** 2 * variance + (1 - before) / (1 - alpha_bar[n]) * betas[n]
+    assert float(coefficients(sampler_of(betas, 1.0), deviation).square().sum()) == pytest.approx(variance, rel=1e-8)
+
+
+@pytest.mark.parametrize("steps", [2, 10, 50])
+def test_ddim_of_unit_variance_data_shrinks_by_the_cosines_of_its_angles(steps: int) -> None:
+    # For N(0, 1) the step from angle p to q multiplies by cos(p - q): the product has a closed form.
+    sampler = Sampler.full(NoiseSchedule.cosine(0.1, 0.9, steps), eta=0.0)
+    turn = 0.8 / (steps - 1) * math.pi / 2
+    output = coefficients(sampler, 1.0)
+    assert float(output[-1]) == pytest.approx(math.cos(turn) ** (steps - 1) * math.cos(0.1 * math.pi / 2), rel=1e-11)
+    assert output[:-1].abs().max() == 0
+
+
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def test_many_steps_draw_from_the_distribution_of_the_data(eta: float) -> None:
+    schedule = NoiseSchedule.cosine(0.002, 0.998, 400)
+    for deviation in (0.1, 0.5, 1.0):
+        output = coefficients(Sampler.full(schedule, eta), deviation)
+        assert float(output.square().sum()) ** 0.5 == pytest.approx(deviation, rel=0.05)
+
+
+def test_the_callback_counts_down_and_sees_state_and_estimate() -> None:
+    seen: list[tuple[int, Tensor, Tensor]] = []
+    clean = clean_signal()
+    sampler = Sampler.fast(TRAINED, FAST)
+    wav = sampler.sample(oracle(TRAINED, clean), draw, lambda *args: seen.append(args))
+    assert [index for index, _, _ in seen] == [5, 4, 3, 2, 1, 0]
+    for index, state, estimate in seen:
+        torch.testing.assert_close(estimate, clean, rtol=0, atol=1e-11)
+        # After the call with index i the state stands on level i - 1; only white noise is on top of the signal.
+        level = sampler.schedule.alpha_bars[index - 1] if index else torch.ones((), dtype=torch.float64)
+        assert float((state - level.sqrt() * clean).std()) == pytest.approx(float(1 - level) ** 0.5, rel=0.4)
+    assert torch.equal(seen[-1][1], wav)
+
+
+def test_clip_bounds_every_state() -> None:
+    loud = 3 * clean_signal()
+    states: list[float] = []
+    Sampler.fast(TRAINED, FAST, clip=True).sample(
+        oracle(TRAINED, loud), draw, lambda _, state, clean: states.append(float(state.abs().max()))
+    )
+    assert max(states) <= 1
+    free: list[float] = []
+    Sampler.fast(TRAINED, FAST).sample(
+        oracle(TRAINED, loud), draw, lambda _, state, clean: free.append(float(state.abs().max()))
+    )
+    assert min(free) > 1
+
+
+def test_steps_given_to_the_network_are_the_aligned_ones() -> None:
+    asked: list[float] = []
+
+    def predict(noisy: Tensor, step: Tensor) -> Tensor:
+        assert step.shape == (2,)
+        asked.append(float(step[0]))
+        return torch.zeros_like(noisy)
+
+    Sampler.fast(TRAINED, FAST).sample(predict, draw)
+    assert asked == pytest.approx([42.9186, 22.9925, 10.4518, 4.0867, 0.8941, 0], abs=5e-5)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 6, 50])
+def test_spaced_steps_run_from_the_first_to_the_last(count: int) -> None:
+    sampler = Sampler.spaced(TRAINED, count)
+    steps = sampler.steps.tolist()
+    assert len(sampler) == len(set(steps)) == count
+    assert steps[-1] == 49
+    assert steps[0] == (0 if count > 1 else 49)
+    gaps = np.diff(steps)
+    assert count < 3 or gaps.max() - gaps.min() <= 1
+    torch.testing.assert_close(sampler.schedule.alpha_bars, TRAINED.alpha_bars[sampler.steps.long()])
+
+
+def test_all_spaced_steps_are_the_full_schedule() -> None:
+    torch.testing.assert_close(Sampler.spaced(TRAINED, 50).schedule.betas, TRAINED.betas)
+
+
+def test_impossible_samplers_are_refused() -> None:
+    for count in (0, -1, 51):
+        with pytest.raises(ValueError, match=f"1 to 50 steps; got {count}"):
+            Sampler.spaced(TRAINED, count)
+    for eta in (-0.1, 1.1, math.nan):
+        with pytest.raises(ValueError, match="eta"):
+            Sampler.full(TRAINED, eta)
+    with pytest.raises(ValueError, match=r"expected 50 steps.*got 3"):
+        Sampler(TRAINED, torch.arange(3))
+    with pytest.raises(ValueError, match="within the trained range"):
+        Sampler.fast(TRAINED, LARGE.sampling.fast_betas["6"])

@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+import pytest
+import soundfile
+import torch
+from conftest import TINY, random_weights
+
+from diffwave.checkpoint import Checkpoint, CheckpointError
+from diffwave.config import DiffusionConfig, MelConfig, ModelConfig, NetworkConfig, SamplingConfig, mel_preset
+from diffwave.network import DiffWave
+from diffwave.noise import white_noise
+from diffwave.vocoder import Vocoder
+
+SPEECH = Path(__file__).parent / "data" / "403-126855-0000.flac"
+FAST = [1e-4, 1e-3, 0.01, 0.05, 0.2, 0.5]
+# The paper's network instead of the packaged one's: linear schedule, noise prediction, white prior, DDPM.
+PAPER = ModelConfig(
+    network=NetworkConfig(residual_channels=8, residual_layers=3, dilation_cycle=3),
+    sampling=SamplingConfig(fast_betas={"6": FAST}),
+)
+
+
+def build(config: ModelConfig) -> Vocoder:
+    network = DiffWave(config)
+    random_weights(network)
+    return Vocoder(Checkpoint(config, network.state_dict()), "cpu")
+
+
+@pytest.fixture(scope="module")
+def speech() -> torch.Tensor:
+    wav, _ = soundfile.read(SPEECH, dtype="float32")
+    return torch.from_numpy(wav)
+
+
+@pytest.fixture(scope="module", params=["packaged", "paper"])
+def vocoder(request: pytest.FixtureRequest, tiny_checkpoint: Path) -> Vocoder:
+    return Vocoder.from_pretrained(tiny_checkpoint, "cpu") if request.param == "packaged" else build(PAPER)
+
+
+@pytest.fixture
+def mel(vocoder: Vocoder, speech: torch.Tensor) -> torch.Tensor:
+    return vocoder.mel(speech[: 256 * 24])
+
+
+@pytest.mark.parametrize("frames", [1, 2, 5, 40])
+def test_an_output_has_a_hop_of_samples_for_each_frame(vocoder: Vocoder, speech: torch.Tensor, frames: int) -> None:
+    mel = vocoder.mel(speech[: frames * 256])
+    wav = vocoder.synthesize(mel)
+    assert mel.shape == (80, frames)
+    assert wav.shape == (frames * 256,)
+    assert wav.dtype == torch.float32
+    assert bool(torch.isfinite(wav).all())
+    assert float(wav.std()) > 0
+
+
+@pytest.mark.parametrize("config", [
+    MelConfig(sample_rate=24000, n_fft=1200, win_length=1200, hop_length=300, f_max=12000),
+    MelConfig(n_fft=800, win_length=800, hop_length=200),
+    mel_preset("hifigan-22k"),
+    mel_preset("speecht5-16k"),
+], ids=["24k/300", "16k/200", "hifigan", "speecht5"])  # fmt: skip
+def test_other_mels_keep_their_geometry(config: MelConfig, speech: torch.Tensor) -> None:
+    network = dataclasses.replace(TINY.network, squeeze=4)
+    other = build(dataclasses.replace(TINY, mel=config, network=network))
+    mel = other.mel(speech[: 10 * config.hop_length + 1])
+    assert mel.shape == (80, 11)
+    assert other.synthesize(mel).shape == (11 * config.hop_length,)
+    assert (other.sample_rate, other.hop_length) == (config.sample_rate, config.hop_length)
+
+
+def test_the_seed_alone_decides_the_output(vocoder: Vocoder, mel: torch.Tensor) -> None:
+    first = vocoder.synthesize(mel, seed=3)
+    torch.manual_seed(99)
+    assert torch.equal(vocoder.synthesize(mel, seed=3), first)
+    other = vocoder.synthesize(mel, seed=4)
+    assert float((other - first).std()) > 0.01 * float(first.std())
+
+
+def test_the_mel_matters(vocoder: Vocoder, mel: torch.Tensor) -> None:
+    louder = vocoder.synthesize(mel + 1)
+    assert float((louder - vocoder.synthesize(mel)).abs().max()) > 1e-4
+
+
+@pytest.mark.parametrize("steps", [1, 2, 6, 50])
+def test_as_many_network_calls_as_steps(vocoder: Vocoder, mel: torch.Tensor, steps: int, monkeypatch) -> None:
+    calls: list[float] = []
+    forward = vocoder.network.forward
+
+    def counted(noisy: torch.Tensor, step: torch.Tensor, condition: object) -> torch.Tensor:
+        calls.append(float(step[0]))
+        return forward(noisy, step, condition)
+
+    monkeypatch.setattr(vocoder.network, "forward", counted)
+    vocoder.synthesize(mel[:, :2], steps=steps)
+    assert len(calls) == steps
+    assert calls == sorted(calls, reverse=True)
+
+
+def test_full_is_every_trained_step(vocoder: Vocoder, mel: torch.Tensor) -> None:
+    assert vocoder.sampler("full").steps.tolist() == list(range(50))
+    full, fifty = (vocoder.synthesize(mel[:, :4], steps=steps) for steps in ("full", 50))
+    torch.testing.assert_close(full, fifty, rtol=1e-4, atol=1e-5)
+
+
+def test_settings_come_from_the_checkpoint_unless_given() -> None:
+    paper = build(PAPER)
+    assert len(paper.sampler()) == 6
+    assert paper.sampler().schedule.betas.tolist() == FAST
+    assert paper.sampler().eta == 1
+    assert paper.sampler(sampler="ddim").eta == 0
+    # Without a fast schedule of that size: trained steps at equal distances.
+    assert paper.sampler(2).steps.tolist() == [0, 49]
+    clipped = build(dataclasses.replace(PAPER, sampling=SamplingConfig(steps=3, sampler="ddim", clip=True)))
+    assert (len(clipped.sampler()), clipped.sampler().eta, clipped.sampler().clip) == (3, 0, True)
+
+
+@pytest.mark.parametrize("steps", [0, -1, 51, "many", 2.5])
+def test_impossible_steps_are_refused(vocoder: Vocoder, mel: torch.Tensor, steps: object) -> None:
+    with pytest.raises(ValueError, match=r"expected (1 to 50 steps|a number or 'full').*" + str(steps)):
+        vocoder.synthesize(mel, steps=steps)
+
+
+def test_an_unknown_sampler_is_refused(vocoder: Vocoder, mel: torch.Tensor) -> None:
+    with pytest.raises(ValueError, match="expected ddpm or ddim; got 'euler'"):
+        vocoder.synthesize(mel, sampler="euler")
+
+
+@pytest.mark.parametrize("consistency", [0, 2])
+def test_a_batch_of_unequal_lengths_equals_one_by_one(vocoder: Vocoder, speech: torch.Tensor, consistency: int) -> None:
+    mels = [vocoder.mel(speech[: 256 * frames]) for frames in (7, 30, 1, 18)]
+    together = vocoder.synthesize_batch(mels, steps=3, seed=5, consistency=consistency)
+    for mel, wav in zip(mels, together, strict=True):
+        alone = vocoder.synthesize(mel, steps=3, seed=5, consistency=consistency)
+        scale = float(alone.abs().max())
+        torch.testing.assert_close(wav / scale, alone / scale, rtol=0, atol=1e-4)
+
+
+def test_a_stacked_batch_equals_one_by_one(vocoder: Vocoder, speech: torch.Tensor) -> None:
+    mels = torch.stack([vocoder.mel(speech[: 256 * 12]), vocoder.mel(speech[9000 : 9000 + 256 * 12])])
+    together = vocoder.synthesize(mels)
+    assert together.shape == (2, 12 * 256)
+    for mel, wav in zip(mels, together, strict=True):
+        torch.testing.assert_close(wav, vocoder.synthesize(mel), rtol=1e-4, atol=1e-4)
+    (only,) = vocoder.synthesize_batch([mels[0]])
+    assert torch.equal(only, vocoder.synthesize(mels[0]))
+
+
+def test_the_beginning_does_not_depend_on_what_comes_much_later(vocoder: Vocoder, speech: torch.Tensor) -> None:
+    # Beyond the receptive field of all steps, the prior's frames and the mel's upsampler nothing can matter.
+    mel = vocoder.mel(speech[: 256 * 40])
+    whole, part = vocoder.synthesize(mel, steps=2), vocoder.synthesize(mel[:, :30], steps=2)
+    reach = 2 * vocoder.network.receptive_field() + 4 * 256 + 2 * 1024
+    samples = 30 * 256 - reach
+    assert samples > 2000
+    torch.testing.assert_close(whole[:samples], part[:samples], rtol=0, atol=1e-4 * float(whole.abs().max()))
+
+
+def test_an_untrained_velocity_network_leaves_the_closed_form_of_ddim() -> None:
+    # v = bias of the last layer = 0: every step multiplies by cos(difference of angles), and the last by
+    # cos(first angle), as for unit-variance Gaussian data; the prior is white.
+    config = dataclasses.replace(TINY, diffusion=DiffusionConfig(schedule="cosine"))
+    network = DiffWave(config)
+    torch.nn.init.zeros_(network.output_projection.bias)
+    vocoder = Vocoder(Checkpoint(config, network.state_dict()), "cpu")
+    wav = vocoder.synthesize(torch.full((80, 4), -6.0), steps=50, seed=8)
+    quarter = math.pi / 2
+    gain = math.cos((0.988 - 0.012) / 49 * quarter) ** 49 * math.cos(0.012 * quarter)
+    # The first division by the signal level (.019) magnifies rounding fiftyfold.
+    torch.testing.assert_close(wav, gain * white_noise(8, 50, 1024), rtol=0, atol=1e-4)
+
+
+def test_the_callback_sees_every_step_as_waveforms(vocoder: Vocoder, mel: torch.Tensor) -> None:
+    seen: list[tuple[int, torch.Tensor, torch.Tensor]] = []
+    wav = vocoder.synthesize(mel, steps=4, consistency=0, callback=lambda *args: seen.append(args))
+    assert [index for index, _, _ in seen] == [3, 2, 1, 0]
+    assert all(state.shape == clean.shape == (1, len(wav)) for _, state, clean in seen)
+    assert torch.equal(seen[-1][1][0], wav)
+    assert torch.equal(seen[-1][2][0], wav)
+    assert torch.equal(vocoder.synthesize(mel, steps=4, consistency=0), wav)
+
+
+def test_consistency_brings_the_output_closer_to_its_mel(vocoder: Vocoder, mel: torch.Tensor) -> None:
+    def distance(iterations: int) -> float:
+        return float((vocoder.mel(vocoder.synthesize(mel, consistency=iterations)) - mel).abs().mean())
+
+    assert distance(8) < 0.7 * distance(0)
+
+
+@pytest.mark.parametrize("samples", [1, 255, 256, 257, 6000])
+def test_mel_pads_with_silence_to_whole_frames(vocoder: Vocoder, speech: torch.Tensor, samples: int) -> None:
+    frames = -(-samples // 256)
+    wav = speech[:samples]
+    padded = torch.nn.functional.pad(wav, (0, frames * 256 - samples))
+    assert vocoder.mel(wav).shape == (80, frames)
+    assert torch.equal(vocoder.mel(wav), vocoder.front_end(padded.unsqueeze(0))[0])
+    # Another number of columns is another order of summation in the matrix product.
+    torch.testing.assert_close(vocoder.mel(torch.stack([wav, wav]))[1], vocoder.mel(wav), rtol=0, atol=1e-3)
+    torch.testing.assert_close(vocoder.mel(wav.double()), vocoder.mel(wav))
+
+
+@pytest.mark.parametrize("shape", [(0,), (1, 0), (1, 2, 300)])
+def test_mel_refuses_what_is_no_waveform(vocoder: Vocoder, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"expected a waveform \[N\] or \[B, N\]; got shape"):
+        vocoder.mel(torch.zeros(shape))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda mel: mel[:40], "got shape"),
+        (lambda mel: mel.t(), "transposed"),
+        (lambda mel: mel[:, :0], "no frames"),
+        (lambda mel: mel * float("nan"), "NaN"),
+        (lambda mel: mel.exp(), "linear"),
+    ],
+)
+def test_a_mel_that_cannot_be_is_refused_alone_and_in_a_batch(vocoder, mel, spoil, reason: str) -> None:
+    bad = spoil(mel)
+    with pytest.raises(ValueError, match=reason):
+        vocoder.synthesize(bad)
+    with pytest.raises(ValueError, match=reason):
+        vocoder.synthesize_batch([mel, bad])
+
+
+def test_outputs_carry_no_graph(vocoder: Vocoder, mel: torch.Tensor) -> None:
+    assert not vocoder.synthesize(mel.clone().requires_grad_()).requires_grad
+
+
+def test_a_name_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"nowhere: expected a checkpoint folder or 'default'"):
+        Vocoder.from_pretrained(tmp_path / "nowhere")
+    with pytest.raises(CheckpointError, match=r"config.json"):
+        Vocoder.from_pretrained(tmp_path)
