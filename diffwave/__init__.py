@@ -32,7 +32,7 @@ _HOMES = {
     "save_checkpoint": "diffwave.checkpoint",
 }
 
-__all__ = [  # noqa: RUF022 - the order of _HOMES
+__all__ = [
     "Checkpoint",
     "DiffWave",
     "MelConfig",

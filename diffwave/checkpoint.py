@@ -67,9 +67,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, half: bool = False) ->
 
     folder.mkdir(parents=True, exist_ok=True)
     dtype = torch.float16 if half else torch.float32
-    weights = {
-        name: value.detach().to("cpu", dtype).contiguous() for name, value in checkpoint.weights.items()
-    }
+    weights = {name: value.detach().to("cpu", dtype).contiguous() for name, value in checkpoint.weights.items()}
     document = {
         "format_version": FORMAT_VERSION,
         "model": to_dict(checkpoint.config),

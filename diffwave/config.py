@@ -113,9 +113,7 @@ MEL_PRESETS: dict[str, MelConfig] = {
         log="db01",
     ),
     # transformers SpeechT5FeatureExtractor: log10, floor 1e-10, 80-7600 Hz, center=True.
-    "speecht5-16k": MelConfig(
-        f_min=80.0, f_max=7600.0, framing="centre", log="log10", floor=1e-10
-    ),
+    "speecht5-16k": MelConfig(f_min=80.0, f_max=7600.0, framing="centre", log="log10", floor=1e-10),
 }
 
 
@@ -368,8 +366,7 @@ class OptimizationConfig:
         _one_of("train.loss", self.loss, ("l1", "l2"))
         _one_of("train.precision", self.precision, ("float32", "bfloat16"))
         _one_of("train.device", self.device, ("auto", "cpu", "cuda"))
-        for name in ("iterations", "batch_size", "checkpoint_every", "validate_every", "log_every",
-                     "keep_checkpoints"):
+        for name in ("iterations", "batch_size", "checkpoint_every", "validate_every", "log_every", "keep_checkpoints"):
             value = getattr(self, name)
             _require(value >= 1, f"train.{name} must be at least 1; got {value}")
         _require(0 <= self.ema_decay < 1, f"train.ema_decay must be in [0, 1); got {self.ema_decay}")

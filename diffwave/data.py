@@ -7,6 +7,7 @@ a new order of all utterances, and a run that goes on at iteration ``k`` draws t
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -95,19 +96,24 @@ def _audio_paths(root: Path, subsets: list[str]) -> list[Path]:
 
 
 def _speaker(path: Path, root: Path) -> str:
-    """LibriSpeech is ``subset/speaker/chapter/file``; elsewhere the folder stands for the speaker."""
+    """LibriSpeech names its files ``speaker-chapter-utterance``; elsewhere the folder stands for the speaker."""
+    librispeech = re.fullmatch(r"(\d+)-\d+-\d+", path.stem)
+    if librispeech:
+        return librispeech[1]
     parts = path.relative_to(root).parts
-    if len(parts) >= 4:
-        return parts[-3]
     return parts[-2] if len(parts) >= 2 else path.stem
 
 
-def split(
-    utterances: list[Utterance], validation_speakers: list[str]
-) -> tuple[list[Utterance], list[Utterance]]:
-    """Divide into training and validation utterances, disjoint by speaker where speakers are named."""
+def split(utterances: list[Utterance], validation_speakers: list[str]) -> tuple[list[Utterance], list[Utterance]]:
+    """Divide into training and validation utterances, disjoint by speaker where speakers are named.
+
+    Raises:
+        ConfigError: if nothing is left to train on.
+    """
     held_out = set(validation_speakers)
     validation = [u for u in utterances if u.speaker in held_out]
+    if utterances and len(validation) == len(utterances):
+        raise ConfigError("data.validation_speakers: expected somebody to train on; every speaker is held out")
     if validation:
         return [u for u in utterances if u.speaker not in held_out], validation
     if len(utterances) == 1:

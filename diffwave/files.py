@@ -18,7 +18,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises:
         OSError: if the folder cannot be written.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    # File systems take names of up to 255 bytes: the temporary one must not be longer than the real one.
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=path.suffix)
     os.close(handle)
     temporary = Path(name)
     try:

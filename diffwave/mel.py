@@ -20,6 +20,10 @@ _DB_RANGE = 100.0
 _LOG_LIMIT = {"slaney": 6.0, "none": 10.0}
 
 
+class MelWarning(UserWarning):
+    """A mel that is in range but does not look like speech in the model's convention."""
+
+
 class MelSpectrogram(nn.Module):
     """Log-mel spectrogram with exactly ``F = N / hop_length`` frames.
 
@@ -32,9 +36,7 @@ class MelSpectrogram(nn.Module):
     def __init__(self, config: MelConfig) -> None:
         super().__init__()
         self.config = config
-        self.geometry = FrameGeometry(
-            config.n_fft, config.hop_length, config.win_length, config.framing
-        )
+        self.geometry = FrameGeometry(config.n_fft, config.hop_length, config.win_length, config.framing)
         self.register_buffer("filterbank", mel_filterbank(config), persistent=False)  # [M, K]
 
     def forward(self, wav: Tensor) -> Tensor:
@@ -79,7 +81,19 @@ class MelSpectrogram(nn.Module):
         return _spread(weights, mean)
 
     def check(self, mel: Tensor) -> None:
-        """Refuse a mel that cannot be of this convention, before it becomes noise.
+        """Refuse a mel from elsewhere that cannot be of this convention, before it becomes noise.
+
+        Args:
+            mel: shape ``[B, M, F]``.
+
+        Raises:
+            ValueError: what :meth:`check_range` and :meth:`check_convention` raise.
+        """
+        self.check_range(mel)
+        self.check_convention(mel)
+
+    def check_range(self, mel: Tensor) -> None:
+        """Refuse what no waveform in ``[-1, 1]`` has as its mel.
 
         Args:
             mel: shape ``[B, M, F]``.
@@ -88,7 +102,7 @@ class MelSpectrogram(nn.Module):
             ValueError: wrong shape, band count, non-finite values, or values out of the convention's range.
         """
         mel, config = mel.detach(), self.config
-        expected = f"expected a mel [{config.n_mels} bands, frames] of: {config.describe()}"
+        expected = self._expected()
         if mel.ndim != 3 or mel.shape[1] != config.n_mels:
             shape = list(mel.shape[1:]) if mel.ndim == 3 else list(mel.shape)
             swapped = mel.ndim == 3 and mel.shape[2] == config.n_mels
@@ -104,14 +118,21 @@ class MelSpectrogram(nn.Module):
                 f"{expected}, values in [{low:.2f}, {high:.2f}]; got values in "
                 f"[{smallest:.2f}, {largest:.2f}] (another logarithm, floor or normalisation?)"
             )
-        self._check_spread(mel, expected)
 
-    def _check_spread(self, mel: Tensor, expected: str) -> None:
-        """Catch another logarithm whose values happen to lie inside the range.
+    def check_convention(self, mel: Tensor) -> None:
+        """Refuse another logarithm or normalisation whose values happen to lie inside the range.
 
         Speech moves by several nats between its loudest and softest parts. A log10 mel read as ln moves 2.3
-        times less and has no value near the ln floor; a normalised one hovers around zero.
+        times less and has no value near the ln floor; a normalised one hovers around zero. Recordings of loud noise
+        can look the same, so this is for mels whose origin is unknown.
+
+        Args:
+            mel: shape ``[B, M, F]``, in range.
+
+        Raises:
+            ValueError: if the values do not look like speech in this convention.
         """
+        mel, expected = mel.detach(), self._expected()
         if self.config.log != "ln" or mel.shape[2] < 16:
             return
         # A silent mel lies on the floor and is fine; one that is loud everywhere is not a log-mel of audio:
@@ -122,11 +143,15 @@ class MelSpectrogram(nn.Module):
                 f"{expected}; got a mean value of {mean:.2f}, where speech has about -5 "
                 "(a linear, normalised or differently scaled mel?)"
             )
-        if self.config.floor <= 1e-5 and float(mel.min()) >= -5.01 and float(mel.std()) < 1.35:
+        # Steady noise never falls low either, but varies less than speech does even in log10 (.57 and more).
+        if self.config.floor <= 1e-5 and float(mel.min()) >= -5.01 and 0.5 < float(mel.std()) < 1.35:
             raise ValueError(
                 f"{expected}; got values that never fall below {float(mel.min()):.2f} with a standard "
                 f"deviation of {float(mel.std()):.2f}, which looks like log10 (multiply by 2.3026)"
             )
+
+    def _expected(self) -> str:
+        return f"expected a mel [{self.config.n_mels} bands, frames] of: {self.config.describe()}"
 
     def limits(self) -> tuple[float, float]:
         """Smallest and largest value a mel of this convention can have."""

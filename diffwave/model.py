@@ -23,8 +23,9 @@ _WHITE_MAGNITUDE = math.sqrt(3 / 8) * math.sqrt(math.pi) / 2
 def make_prior(config: DiffusionConfig, front_end: MelSpectrogram, mel: Tensor) -> Prior:
     """Build the noise prior for a log-mel ``[B, M, F]``.
 
-    The spectral prior filters with frames of half the mel's size and hop: shorter filters and an envelope
-    interpolated in time make ``color`` a much better inverse of ``whiten``.
+    The spectral prior filters with frames of half the mel's size and hop, the envelope interpolated in time: what
+    ``color(whiten(wav))`` loses is heard less (PESQ-WB of 8 utterances 4.59, with the mel's own frames 4.52), though
+    it is more in decibels.
     """
     if config.prior == "standard":
         return StandardPrior()

@@ -211,9 +211,7 @@ class DiffWave(nn.Module):
         squeeze, kernel = network.squeeze, network.squeeze * network.squeeze_overlap
         if kernel == 1:
             return nn.Conv1d(network.residual_channels, 1, 1)
-        return nn.ConvTranspose1d(
-            network.residual_channels, 1, kernel, stride=squeeze, padding=(kernel - squeeze) // 2
-        )
+        return nn.ConvTranspose1d(network.residual_channels, 1, kernel, stride=squeeze, padding=(kernel - squeeze) // 2)
 
     def condition(self, mel: Tensor, cache_projections: bool = False) -> Condition:
         """Prepare a mel once for all diffusion steps.

@@ -51,9 +51,7 @@ def stft(wav: Tensor, geometry: FrameGeometry) -> Tensor:
     """
     samples = wav.shape[-1]
     if samples == 0 or samples % geometry.hop_length:
-        raise ValueError(
-            f"stft: expected a multiple of hop_length={geometry.hop_length} samples; got {samples}"
-        )
+        raise ValueError(f"stft: expected a multiple of hop_length={geometry.hop_length} samples; got {samples}")
     mode = "reflect" if samples > max(geometry.padding) else "constant"
     padded = F.pad(wav.unsqueeze(1), geometry.padding, mode=mode).squeeze(1)
     window = geometry.window(wav.device, wav.dtype)

@@ -90,9 +90,7 @@ class DiffusionLoss(nn.Module):
             mel = mel[..., frames:-frames]
             noisy = self.schedule.add_noise(clean, batch.noise, batch.step)
             target = self.process.target(clean, batch.noise, batch.step)
-        autocast = torch.autocast(
-            batch.wav.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"
-        )
+        autocast = torch.autocast(batch.wav.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
         with autocast:
             output = network(noisy, batch.step, condition(mel))
         error: Tensor = output.float() - target
@@ -136,6 +134,7 @@ class Trainer:
         self.seconds = 0.0  # of training, over all the times that the run was started
         self._clock = time.perf_counter()
         self._losses: list[tuple[float, float]] = []
+        self._stopping = False
         self._forward = torch.compile(self.network) if settings.compile else self.network
         self._resume()
 
@@ -144,7 +143,7 @@ class Trainer:
 
         Raises:
             TrainingError: if the loss stops being a number; the checkpoints stay as they were.
-            KeyboardInterrupt: on Ctrl-C, after the state was saved.
+            KeyboardInterrupt: after :meth:`stop`, with the state saved.
         """
         settings = self.config.train
         self.run_dir.mkdir(parents=True, exist_ok=True)
@@ -153,19 +152,21 @@ class Trainer:
             return
         progress = _progress(self.iteration, settings.iterations)
         self._clock = time.perf_counter()
-        try:
+        with progress:
             for crops in self._batches():
                 self._losses.append(self._step(crops))
                 self.iteration += 1
                 progress.update()
                 progress.set_postfix_str(f"loss {self._losses[-1][0]:.4f}", refresh=False)
                 self._after_iteration()
-        except KeyboardInterrupt:
-            self.save()
-            log.info("interrupted: saved at iteration %d; the same command goes on from there", self.iteration)
-            raise
-        finally:
-            progress.close()
+                if self._stopping:
+                    self.save()
+                    log.info("stopped at iteration %d; the same command goes on from there", self.iteration)
+                    raise KeyboardInterrupt
+
+    def stop(self) -> None:
+        """Ask the run to save its state and end after the current iteration; a state from its middle would not do."""
+        self._stopping = True
 
     def _after_iteration(self) -> None:
         """Whatever is due: a line of history, a validation, a checkpoint."""
@@ -178,7 +179,7 @@ class Trainer:
                 {
                     "loss": sum(values) / len(values),
                     "gradient_norm": sum(norms) / len(norms),
-                    "learning_rate": self._rate(),
+                    "learning_rate": self.optimizer.param_groups[0]["lr"],
                 }
             )
         if self.iteration % settings.validate_every == 0 or last:

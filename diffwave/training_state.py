@@ -47,14 +47,15 @@ def newest_state(run_dir: Path, model: dict[str, Any]) -> dict[str, Any] | None:
         model: the model's settings; network, mel and diffusion must equal those of the run.
 
     Raises:
-        ConfigError: if the run was of another architecture.
+        ConfigError: if the run was of another architecture, or none of its states can be read.
     """
     for path in reversed(states(run_dir)):
         try:
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
             found = state["config"]["model"]
         except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
-            log.warning("%s cannot be read (%s); trying the one before", path, str(error).splitlines()[0])
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            log.warning("%s cannot be read (%s); trying the one before", path, reason)
             continue
         # How a model is sampled may change between two runs; what it is may not.
         for part in ("network", "mel", "diffusion"):
@@ -63,6 +64,8 @@ def newest_state(run_dir: Path, model: dict[str, Any]) -> dict[str, Any] | None:
                     f"run_dir={run_dir} holds a run with another model.{part}: {_difference(found[part], model[part])}"
                 )
         return state
+    if states(run_dir):
+        raise ConfigError(f"run_dir={run_dir}: expected a readable training-*.pt; none of them is")
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from diffwave.checkpoint import Checkpoint, CheckpointError, load_checkpoint
 from diffwave.config import ModelConfig
 from diffwave.devices import pick_device
 from diffwave.diffusion import DiffusionProcess, NoiseSchedule, Prior, Sampler
-from diffwave.mel import MelConsistency, MelSpectrogram
+from diffwave.mel import MelConsistency, MelSpectrogram, MelWarning
 from diffwave.model import make_prior
 from diffwave.network import Condition
 from diffwave.noise import white_noise
@@ -50,9 +51,7 @@ class Vocoder:
         self.process = DiffusionProcess(self.schedule, self.config.network.parameterization)
 
     @classmethod
-    def from_pretrained(
-        cls, name_or_path: str | Path = DEFAULT, device: str | torch.device = "auto"
-    ) -> Vocoder:
+    def from_pretrained(cls, name_or_path: str | Path = DEFAULT, device: str | torch.device = "auto") -> Vocoder:
         """Load a checkpoint folder, or one that the package ships.
 
         Args:
@@ -61,9 +60,14 @@ class Vocoder:
 
         Raises:
             CheckpointError: if there is no such checkpoint or it is damaged.
-            ValueError: if the device is not there.
+            DeviceError: if the device is not there.
         """
-        return cls(load_checkpoint(_checkpoint_folder(name_or_path)), device)
+        folder = _checkpoint_folder(name_or_path)
+        checkpoint = load_checkpoint(folder)
+        try:
+            return cls(checkpoint, device)
+        except CheckpointError as error:
+            raise CheckpointError(f"{folder}: {error}") from None
 
     @property
     def sample_rate(self) -> int:
@@ -142,10 +146,13 @@ class Vocoder:
 
         Raises:
             ValueError: if the mel cannot be of this model's convention.
+
+        Warns:
+            MelWarning: if the mel is in range but looks like one of another convention.
         """
         batch = mel.unsqueeze(0) if mel.ndim == 2 else mel
         batch = batch.to(self.device, torch.float32)
-        self.front_end.check(batch)
+        self._check(batch)
         with torch.inference_mode():
             prior = self._prior(batch)
             shown = _as_waveforms(callback, prior)
@@ -171,11 +178,13 @@ class Vocoder:
         Returns:
             Waveforms ``[F_i * hop_length]``. They equal those of :meth:`synthesize` to float rounding.
         """
+        if not mels:
+            return []
         if len(mels) == 1:
             return [self.synthesize(mels[0], steps, sampler, seed, consistency)]
         batch = [mel.to(self.device, torch.float32) for mel in mels]
         for mel in batch:
-            self.front_end.check(mel.unsqueeze(0))
+            self._check(mel.unsqueeze(0))
         with torch.inference_mode():
             condition = self.network.condition_batch(batch)
             whitened = self._denoise(condition, self.sampler(steps, sampler), seed, None)
@@ -184,12 +193,18 @@ class Vocoder:
                 for mel, signal in zip(batch, whitened, strict=True)
             ]
 
+    def _check(self, mel: Tensor) -> None:
+        """Refuse what cannot be a mel; only warn of what looks strange, for it may be a strange recording."""
+        self.front_end.check_range(mel)
+        try:
+            self.front_end.check_convention(mel)
+        except ValueError as error:
+            warnings.warn(str(error), MelWarning, stacklevel=3)
+
     def _prior(self, mel: Tensor) -> Prior:
         return make_prior(self.config.diffusion, self.front_end, mel)
 
-    def _denoise(
-        self, condition: Condition, sampler: Sampler, seed: int, callback: StepCallback | None
-    ) -> Tensor:
+    def _denoise(self, condition: Condition, sampler: Sampler, seed: int, callback: StepCallback | None) -> Tensor:
         """Run the sampler in the domain of the diffusion, ``[B, N]``."""
         samples = condition.mel.shape[-1] * self.config.network.squeeze
         examples = condition.mel.shape[0]
@@ -227,11 +242,11 @@ def _as_waveforms(callback: StepCallback | None, prior: Prior) -> StepCallback |
 
 
 def _checkpoint_folder(name_or_path: str | Path) -> Path:
-    """A folder as given, or the packaged checkpoint of that name."""
+    """The packaged checkpoint of that name, or a folder as given (``./default`` for one that is called so)."""
+    packaged = Path(__file__).parent / "assets" / DEFAULT
+    if str(name_or_path) == DEFAULT and packaged.is_dir():
+        return packaged
     folder = Path(name_or_path).expanduser()
     if folder.is_dir():
         return folder
-    packaged = Path(__file__).parent / "assets" / str(name_or_path)
-    if str(name_or_path) == DEFAULT and packaged.is_dir():
-        return packaged
     raise CheckpointError(f"{name_or_path}: expected a checkpoint folder or {DEFAULT!r}; there is no such folder")

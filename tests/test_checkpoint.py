@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TINY, random_weights
 from safetensors.torch import load_file, save_file
+from tiny import TINY, random_weights
 
 from diffwave.checkpoint import CONFIG_NAME, WEIGHTS_NAME, Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
 from diffwave.config import BASE, ModelConfig

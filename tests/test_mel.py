@@ -193,6 +193,13 @@ def test_check_accepts_silence_and_full_scale(name: str) -> None:
     mel.check(mel(square.unsqueeze(0)))
 
 
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("amplitude", [0.001, 0.02, 0.1, 0.3])
+def test_check_accepts_steady_noise(name: str, amplitude: float) -> None:
+    mel = front_end(name)
+    mel.check(mel(amplitude * torch.randn(1, 256 * 60, generator=torch.Generator().manual_seed(0))))
+
+
 def speech_mel() -> torch.Tensor:
     return front_end()(real_speech(MelConfig()))
 

@@ -142,26 +142,6 @@ def test_two_runs_agree_and_another_seed_does_not(configure: Configure) -> None:
     assert first != other
 
 
-def test_an_interrupted_run_saves_and_goes_on_as_if_it_had_not_been(configure: Configure, monkeypatch) -> None:
-    straight = train(configure(run="straight"))
-    config = configure("train.checkpoint_every=100", run="interrupted")
-    read = CropDataset.__getitem__
-
-    def interrupted(self: CropDataset, number: int) -> Tensor:
-        if number == 2 * 3:  # the first crop of the fourth iteration
-            raise KeyboardInterrupt
-        return read(self, number)
-
-    monkeypatch.setattr(CropDataset, "__getitem__", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        train(config)
-    monkeypatch.undo()
-    run = Path(config.run_dir)
-    assert [path.name for path in states(run)] == ["training-00000003.pt"]
-    train(config)
-    assert same_training(straight / "training-00000006.pt", run / "training-00000006.pt")
-
-
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
 def test_a_truncated_state_gives_way_to_the_one_before(configure: Configure, share: float) -> None:
     config = configure()
@@ -359,3 +339,24 @@ def test_states_are_sorted_by_number_and_pruned_oldest_first(tmp_path: Path) -> 
 def test_an_empty_run_directory_holds_no_state(tmp_path: Path) -> None:
     assert newest_state(tmp_path, {}) is None
     assert newest_state(tmp_path / "nowhere", {}) is None
+
+
+def test_a_stop_in_the_middle_of_an_iteration_waits_for_its_end(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    straight = train(configure(run="straight"))
+    config = configure("train.checkpoint_every=100", run="interrupted")
+    trainer = Trainer(config)
+    update, calls = trainer.average.update_parameters, []
+
+    def interrupted(network: torch.nn.Module) -> None:
+        calls.append(network)
+        if len(calls) == 3:  # the optimiser has moved, the average has not
+            trainer.stop()
+        update(network)
+
+    monkeypatch.setattr(trainer.average, "update_parameters", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run()
+    run = train(config)
+    assert same_training(straight / "training-00000006.pt", run / "training-00000006.pt")

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import soundfile
 import torch
-from conftest import TINY, random_weights
+from tiny import TINY, random_weights
 
 from diffwave.checkpoint import Checkpoint, CheckpointError
 from diffwave.config import DiffusionConfig, MelConfig, ModelConfig, NetworkConfig, SamplingConfig, mel_preset
+from diffwave.mel import MelWarning
 from diffwave.network import DiffWave
 from diffwave.noise import white_noise
 from diffwave.vocoder import Vocoder
@@ -215,7 +216,6 @@ def test_mel_refuses_what_is_no_waveform(vocoder: Vocoder, shape: tuple[int, ...
         (lambda mel: mel.t(), "transposed"),
         (lambda mel: mel[:, :0], "no frames"),
         (lambda mel: mel * float("nan"), "NaN"),
-        (lambda mel: mel.exp(), "linear"),
     ],
 )
 def test_a_mel_that_cannot_be_is_refused_alone_and_in_a_batch(vocoder, mel, spoil, reason: str) -> None:
@@ -235,3 +235,12 @@ def test_a_name_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
         Vocoder.from_pretrained(tmp_path / "nowhere")
     with pytest.raises(CheckpointError, match=r"config.json"):
         Vocoder.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("strange", "reason"), [(lambda mel: mel.exp(), "linear"), (lambda mel: mel / math.log(10), "log10")]
+)
+def test_a_mel_that_looks_strange_is_synthesized_with_a_warning(vocoder, speech, strange, reason: str) -> None:
+    """It may be a strange recording; a mel from a file, of unknown origin, is refused by the command line."""
+    with pytest.warns(MelWarning, match=reason):
+        vocoder.synthesize(strange(vocoder.mel(speech)), steps=1)

@@ -26,6 +26,15 @@ def path_argument(text: str) -> Path:
     return Path(text)
 
 
+def checkpoint_argument(text: str) -> str:
+    """``default`` or a folder; whether it holds a checkpoint is found out when it is read."""
+    try:
+        path_argument(text).expanduser().exists()
+    except (OSError, RuntimeError) as error:  # an unknown ~user, a name too long
+        raise argparse.ArgumentTypeError(f"expected a checkpoint folder; got {text!r} ({error})") from None
+    return text
+
+
 def steps_argument(text: str) -> int | str:
     """A positive number, or ``full``."""
     if text == "full":

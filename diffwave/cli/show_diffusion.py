@@ -7,7 +7,14 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diffwave.cli.arguments import CommandParser, device_argument, path_argument, seconds_argument, steps_argument
+from diffwave.cli.arguments import (
+    CommandParser,
+    checkpoint_argument,
+    device_argument,
+    path_argument,
+    seconds_argument,
+    steps_argument,
+)
 from diffwave.cli.errors import one_line, reason
 from diffwave.cli.plan import InputError
 
@@ -28,7 +35,13 @@ def parser() -> argparse.ArgumentParser:
     add("input", type=path_argument, metavar="WAV", help="a recording; its first seconds are shown")
     output = "PNG, SVG or PDF; the figures go beside it as JSON"
     add("--output", "-o", type=path_argument, required=True, metavar="PICTURE", help=output)
-    add("--checkpoint", default="default", metavar="DIR", help="checkpoint folder (default: the packaged one)")
+    add(
+        "--checkpoint",
+        type=checkpoint_argument,
+        default="default",
+        metavar="DIR",
+        help="checkpoint folder (default: the packaged one)",
+    )
     add(
         "--steps",
         type=steps_argument,

@@ -6,13 +6,15 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffwave.cli.arguments import (
     CommandParser,
+    checkpoint_argument,
     count_argument,
     device_argument,
     path_argument,
@@ -52,7 +54,13 @@ def parser() -> argparse.ArgumentParser:
     inputs = "audio, .npy/.pt mels, or folders of them"
     add("inputs", nargs="+", type=path_argument, metavar="INPUT", help=inputs)
     add("--output", "-o", type=path_argument, required=True, metavar="DIR", help="folder for the WAV files")
-    add("--checkpoint", default="default", metavar="DIR", help="checkpoint folder (default: the packaged one)")
+    add(
+        "--checkpoint",
+        type=checkpoint_argument,
+        default="default",
+        metavar="DIR",
+        help="checkpoint folder (default: the packaged one)",
+    )
     add("--steps", type=steps_argument, metavar="N|full", help="network calls (default: the checkpoint's)")
     add("--sampler", choices=("ddpm", "ddim"), help="default: the checkpoint's")
     consistency = "mel-consistency iterations on the result, 0 for none (default: the checkpoint's)"
@@ -133,6 +141,10 @@ def _synthesize_all(
     """Run every job and add to ``results``; one that fails adds a line to ``errors`` and the others go on."""
     from tqdm import tqdm
 
+    from diffwave.mel import MelWarning
+
+    # Mels from files were refused if they looked strange; recordings may.
+    warnings.simplefilter("ignore", MelWarning)
     with tqdm(total=len(jobs), unit="file", disable=None, dynamic_ncols=True, file=sys.stderr) as progress:
         for batch, unusable in _batches(vocoder, jobs, _batch_samples(vocoder, options)):
             failures = [*unusable, *_run_batch(vocoder, batch, options, results)]
@@ -184,7 +196,7 @@ def _prepare(vocoder: Vocoder, job: Job) -> Task:
 
     if job.is_mel:
         mel = read_mel(job.source)
-        _check_mel(vocoder, job, mel)
+        _check(vocoder.front_end.check, job, mel)
         return Task(job, mel, mel.shape[1] * vocoder.hop_length, [])
     audio = read_audio(job.source, vocoder.sample_rate)
     shortest = vocoder.config.mel.win_length
@@ -194,7 +206,7 @@ def _prepare(vocoder: Vocoder, job: Job) -> Task:
     mel = vocoder.mel(audio.wav)
     peak = float(audio.wav.abs().max())
     try:
-        _check_mel(vocoder, job, mel)
+        _check(vocoder.front_end.check_range, job, mel)
     except InputError:
         if peak <= 1:
             raise
@@ -204,9 +216,9 @@ def _prepare(vocoder: Vocoder, job: Job) -> Task:
     return Task(job, mel, len(audio.wav), [conversion] if conversion else [])
 
 
-def _check_mel(vocoder: Vocoder, job: Job, mel: Tensor) -> None:
+def _check(check: Callable[[Tensor], None], job: Job, mel: Tensor) -> None:
     try:
-        vocoder.front_end.check(mel.unsqueeze(0).to(vocoder.device))
+        check(mel.unsqueeze(0))
     except ValueError as error:
         raise InputError(f"{job.source}: {error}") from None
 

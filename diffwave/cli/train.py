@@ -6,12 +6,16 @@ import difflib
 import logging
 import signal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import diffwave
 from diffwave.config import ConfigError, TrainingConfig, from_dict
+
+if TYPE_CHECKING:
+    from diffwave.training import Trainer
 
 
 # Lines of hydra's and omegaconf's messages that help only a developer.
@@ -125,13 +129,24 @@ def main(arguments: list[str]) -> int:
     config = compose_config(arguments)
     from diffwave.training import Trainer, TrainingError
 
-    # A scheduler's SIGTERM is an interruption like Ctrl-C: the state is saved.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    trainer = Trainer(config)
+    _stop_on_signals(trainer)
     try:
-        Trainer(config).run()
+        trainer.run()
     except TrainingError as error:
         raise ConfigError(str(error)) from None
     return 0
+
+
+def _stop_on_signals(trainer: Trainer) -> None:
+    """Ctrl-C, or a scheduler's SIGTERM, ends the run after the current iteration; a second one ends it at once."""
+
+    def stop(number: int, _: object) -> None:
+        trainer.stop()
+        signal.signal(number, signal.SIG_DFL)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
 
 
 def _leaves() -> list[str]:

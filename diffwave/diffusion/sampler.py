@@ -44,9 +44,7 @@ class Sampler:
 
     def __post_init__(self) -> None:
         if len(self.schedule) != len(self.steps):
-            raise ValueError(
-                f"sampler: expected {len(self.schedule)} steps, one for each beta; got {len(self.steps)}"
-            )
+            raise ValueError(f"sampler: expected {len(self.schedule)} steps, one for each beta; got {len(self.steps)}")
         if not 0 <= self.eta <= 1:
             raise ValueError(f"sampler: eta must be in [0, 1]; got {self.eta}")
 
@@ -56,9 +54,7 @@ class Sampler:
         return cls(trained, torch.arange(len(trained), dtype=torch.float64), eta, clip)
 
     @classmethod
-    def fast(
-        cls, trained: NoiseSchedule, betas: list[float], eta: float = 1.0, clip: bool = False
-    ) -> Sampler:
+    def fast(cls, trained: NoiseSchedule, betas: list[float], eta: float = 1.0, clip: bool = False) -> Sampler:
         """A user's schedule, aligned with the trained one (DiffWave, appendix B).
 
         Raises:
@@ -68,9 +64,7 @@ class Sampler:
         return cls(schedule, trained.align(schedule), eta, clip)
 
     @classmethod
-    def spaced(
-        cls, trained: NoiseSchedule, count: int, eta: float = 1.0, clip: bool = False
-    ) -> Sampler:
+    def spaced(cls, trained: NoiseSchedule, count: int, eta: float = 1.0, clip: bool = False) -> Sampler:
         """``count`` whole steps of the trained schedule, equally spaced from the first to the last.
 
         Raises:
@@ -113,9 +107,7 @@ class Sampler:
                 callback(index, wav, clean)
         return wav
 
-    def _move(
-        self, index: int, wav: Tensor, predicted: Tensor, noise: DrawNoise
-    ) -> tuple[Tensor, Tensor]:
+    def _move(self, index: int, wav: Tensor, predicted: Tensor, noise: DrawNoise) -> tuple[Tensor, Tensor]:
         """One step back from ``index``: the waveform there, and the estimate of the clean one."""
         signal, sigma = self._level(index)
         clean = (wav - sigma * predicted) / signal

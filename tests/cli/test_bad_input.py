@@ -8,6 +8,8 @@ import os
 import pickle
 import shutil
 import struct
+import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -91,6 +93,13 @@ def npy_claiming(shape: str) -> Callable[[Path, np.ndarray], object]:
     return lambda path, _: path.write_bytes(data)
 
 
+def write_torchscript(path: Path, mel: np.ndarray) -> None:
+    """What makes torch take an archive for TorchScript is a record of this name."""
+    torch.save(torch.from_numpy(mel), path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(f"{path.stem}/constants.pkl", b"")
+
+
 BAD_MELS = {
     "empty.npy": (lambda p, m: p.touch(), "0 bytes"),
     "text.npy": (lambda p, m: p.write_text("no numbers"), "expected a numpy array"),
@@ -122,6 +131,7 @@ BAD_MELS = {
     "complex.pt": (lambda p, m: torch.save(torch.from_numpy(m + 1j), p), "real numbers"),
     "mask.pt": (lambda p, m: torch.save(torch.from_numpy(m) > -5, p), "torch.bool"),
     "sparse.pt": (lambda p, m: torch.save(torch.from_numpy(m).to_sparse(), p), "dense"),
+    "program.pt": (write_torchscript, "TorchScript"),
     "nowhere.pt": (lambda p, m: torch.save(torch.empty(80, 9, device="meta"), p), "meta"),
     "bands.pt": (lambda p, m: torch.save(torch.from_numpy(m)[:64], p), "80 bands"),
     "pipe.npy": (lambda p, m: os.mkfifo(p), "no such file"),
@@ -133,7 +143,9 @@ def test_one_line_names_the_file_and_the_others_are_done(synthesize, inputs, out
     write, said = {**BAD_AUDIO, **BAD_MELS}[name]
     write(inputs / name, speech if name in BAD_AUDIO else speech_mel)
     write_wav(inputs / "z_good.wav", speech[:2000])
-    outcome = synthesize(inputs)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a warning would be more lines on stderr
+        outcome = synthesize(inputs)
     assert outcome.code == 2
     assert len(outcome.errors) == 1, outcome.errors
     assert outcome.errors[0].startswith(f"diffwave synthesize: {inputs / name}: ")
@@ -305,6 +317,19 @@ def test_checkpoints_that_cannot_be_used(synthesize, inputs, output, speech, tin
     assert not output.exists()
 
 
+def test_consistency_with_a_mel_that_cannot_be_undone(synthesize, inputs, output, speech, tiny_checkpoint, tmp_path):
+    write_wav(inputs / "a.wav", speech)
+    folder = tmp_path / "checkpoint"
+    shutil.copytree(tiny_checkpoint, folder)
+    edit_config(
+        folder, lambda d: (d["model"]["mel"].update(log="db01"), d["model"]["diffusion"].update(prior="standard"))
+    )
+    outcome = synthesize(inputs, "--checkpoint", folder, "--consistency", "1")
+    assert (outcome.code, len(outcome.errors), output.exists()) == (2, 1, False)
+    assert "MelConsistency needs a mel whose logarithm can be undone" in outcome.errors[0]
+    assert synthesize(inputs, "--checkpoint", folder).code == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -317,6 +342,9 @@ def test_checkpoints_that_cannot_be_used(synthesize, inputs, output, speech, tin
         (["--device", "gpu"], "cuda:NUMBER; got 'gpu'"),
         (["--sampler", "euler"], "euler"),
         (["--seed", "x"], "--seed"),
+        (["--checkpoint", "~no_such_user/x"], "checkpoint folder"),
+        (["--checkpoint", "n" * 300], "File name too long"),
+        (["--checkpoint", ""], "empty argument"),
         (["--output", ""], "empty argument"),
         ([""], "empty argument"),
         (["--unknown\nflag"], "unknown"),

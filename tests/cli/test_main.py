@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import types
@@ -114,18 +115,23 @@ def test_ctrl_c_is_one_line_and_130(command, capsys):
     assert capsys.readouterr().err == "diffwave demo: interrupted\n"
 
 
-def test_a_closed_pipe_is_no_traceback():
+@pytest.mark.parametrize("size", [10, 10**6])
+def test_a_closed_pipe_is_no_traceback(size):
+    # 10 bytes wait in a buffer until the command is over; 10**6 fail in the middle of it.
     code = (
         "import sys, types, importlib; from diffwave.cli.main import main; fake = types.ModuleType('fake');"
-        "fake.main = lambda _: print('x' * 10**6) or 0; importlib.import_module = lambda _: fake;"
-        "sys.exit(main(['demo']))"
+        f"fake.main = lambda _: print('x' * {size} * len(sys.stdin.read())) or 0;"
+        "importlib.import_module = lambda _: fake; sys.exit(main(['demo']))"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    process.stdout.read(10)
-    process.stdout.close()
-    assert process.stderr.read() == b""
-    process.stderr.close()
-    assert process.wait() == 141
+    pipe = subprocess.PIPE
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment) as process:
+        process.stdout.close()
+        process.stdin.write(b"1")
+        process.stdin.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
 
 
 def test_one_line_escapes_what_a_terminal_would_obey():

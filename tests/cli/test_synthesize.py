@@ -251,6 +251,12 @@ def test_no_progress_bar_where_stderr_is_no_terminal(synthesize, inputs, speech)
     assert synthesize(inputs).errors == []
 
 
+def test_a_progress_bar_on_a_terminal(synthesize, inputs, speech, monkeypatch):
+    soundfile.write(inputs / "a.wav", speech, 16000)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert any("1/1" in line for line in synthesize(inputs).errors)
+
+
 def test_ctrl_c_keeps_what_is_done_and_its_record(synthesize, inputs, output, speech, monkeypatch):
     for name in "ab":
         soundfile.write(inputs / f"{name}.wav", speech, 16000)

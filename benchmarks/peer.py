@@ -1,0 +1,475 @@
+"""Compare BASE with lmnt-com's ``diffwave`` from the package index: equal outputs, and speed, on the CPU.
+
+    python benchmarks/peer.py [--peer FOLDER] [--seconds 2] [--repeats 5] [--threads N ...]
+
+Both packages get the same weights, mel, schedule and noise, in float32. They have the same name, so each lives in a
+process of its own (``peer_runner.py``); one sleeps while the other computes. Writes ``docs/benchmarks/peer.json``
+(every figure) and ``docs/benchmarks/peer.md``; fails if the outputs differ by more than 1e-4.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffwave.audio import read_audio
+from diffwave.checkpoint import Checkpoint, save_checkpoint
+from diffwave.config import BASE, ModelConfig, mel_preset
+from diffwave.diffusion import NoiseSchedule
+from diffwave.files import write_text
+from diffwave.mel import MelSpectrogram
+from diffwave.network import DiffWave
+
+ROOT = Path(__file__).resolve().parent.parent
+PEER_VERSION = "0.1.7"
+TOLERANCE = 1e-4
+FORWARD_STEPS = (0.0, 0.8941, 10.4518, 42.9186)
+STEPS = 6
+MODES = {"plain": "this project, `Vocoder.synthesize`", "cached": "this project, projections cached"}
+_FIT_FRAMES = 43  # half a second
+_PAUSE = 0.3  # OpenMP threads spin for a while after their work
+
+
+class PeerUnavailableError(RuntimeError):
+    """The other package could not be installed."""
+
+
+def install_peer(folder: Path) -> Path:
+    """Install the other package into a folder of its own.
+
+    Raises:
+        PeerUnavailableError: if pip fails, with the last line of what it said.
+    """
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    command += ["--retries", "1", "--timeout", "10", "--target", str(folder), f"diffwave=={PEER_VERSION}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        said = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
+        raise PeerUnavailableError(f"cannot install diffwave=={PEER_VERSION}: {said}")
+    return folder
+
+
+def check_version(folder: Path) -> None:
+    """Refuse another version; an unpacked source archive does not state one and is taken as it is.
+
+    Raises:
+        PeerUnavailableError: if there is no such package or its version is another.
+    """
+    if not (folder / "diffwave" / "inference.py").is_file():
+        raise PeerUnavailableError(f"{folder}: expected a folder with diffwave/inference.py; there is none")
+    for found in importlib.metadata.distributions(name="diffwave", path=[str(folder)]):
+        if found.version != PEER_VERSION:
+            raise PeerUnavailableError(f"{folder}: expected diffwave {PEER_VERSION}; got {found.version}")
+
+
+def configuration() -> ModelConfig:
+    """BASE with the other package's mel and its clipping after every step."""
+    sampling = dataclasses.replace(BASE.sampling, steps=STEPS, clip=True)
+    return dataclasses.replace(BASE, mel=mel_preset("lmnt-22k"), sampling=sampling)
+
+
+def speech(config: ModelConfig, seconds: float) -> tuple[Tensor, Tensor]:
+    """Waveform ``[N]`` and mel ``[M, F]`` of the first ``seconds`` of the packaged utterance, a whole number of frames.
+
+    Raises:
+        ValueError: if the utterance is shorter.
+    """
+    wav = read_audio(ROOT / "diffwave" / "assets" / "utterance.flac", config.mel.sample_rate).wav
+    samples = max(1, round(seconds * config.mel.sample_rate / config.mel.hop_length)) * config.mel.hop_length
+    if samples > len(wav):
+        raise ValueError(f"seconds: expected at most {len(wav) / config.mel.sample_rate:.1f}; got {seconds}")
+    wav = wav[:samples]
+    return wav, MelSpectrogram(config.mel)(wav.unsqueeze(0))[0]
+
+
+def make_network(config: ModelConfig, wav: Tensor, mel: Tensor) -> DiffWave:
+    """BASE with random weights and an output layer that predicts noise as well as a linear map of them can.
+
+    A new network's output layer is zero, so that it would hide everything before it. A random one would do nothing
+    about the noise, and the clipping to ``[-1, 1]`` would hide most of the rest. Least squares on one utterance makes
+    a network that denoises a little, and its outputs have a usual level.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = DiffWave(config).eval()
+    frames = min(_FIT_FRAMES, mel.shape[-1])
+    features, noise = _features(network, config, wav[: frames * config.mel.hop_length], mel[:, :frames])
+    gram = features.T @ features
+    ridge = 1e-6 * gram.trace() / len(gram) * torch.eye(len(gram), dtype=gram.dtype)
+    solution = torch.linalg.solve(gram + ridge, features.T @ noise)  # [C + 1]
+    with torch.no_grad():
+        network.output_projection.weight.copy_(solution[:-1].reshape(1, -1, 1))
+        network.output_projection.bias.copy_(solution[-1:])
+    return network
+
+
+@torch.no_grad()
+def _features(network: DiffWave, config: ModelConfig, wav: Tensor, mel: Tensor) -> tuple[Tensor, Tensor]:
+    """Input of the output layer at the sampled steps and a one, ``[S * N, C + 1]``, and the noise, ``[S * N]``."""
+    schedule = NoiseSchedule.from_config(config.diffusion)
+    steps = schedule.align(NoiseSchedule(torch.tensor(config.sampling.fast_betas[str(STEPS)])))
+    noise = torch.randn(len(steps), len(wav), generator=torch.Generator().manual_seed(1))
+    noisy = schedule.add_noise(wav.expand(len(steps), -1), noise, steps)
+    seen: list[Tensor] = []
+    handle = network.output_projection.register_forward_pre_hook(lambda _, given: seen.append(given[0][0].T))
+    condition = network.condition(mel.unsqueeze(0))
+    for row, step in zip(noisy, steps, strict=True):
+        network(row.unsqueeze(0), step.reshape(1), condition)
+    handle.remove()
+    features = torch.cat(seen).double()  # [S * N, C]
+    return torch.cat([features, torch.ones(len(features), 1)], dim=1), noise.flatten().double()
+
+
+def prepare(folder: Path, seconds: float) -> dict[str, Any]:
+    """Write the model for both packages and the inputs; returns what the comparison is about."""
+    config = configuration()
+    wav, mel = speech(config, seconds)
+    weights = make_network(config, wav, mel).state_dict()
+    save_checkpoint(folder, Checkpoint(config, weights))
+    torch.save({"model": weights}, folder / "weights.pt")
+    noise = torch.randn(STEPS, len(wav), generator=torch.Generator().manual_seed(2))
+    inputs = {"mel": mel, "noise": noise, "forward_steps": torch.tensor(FORWARD_STEPS)}
+    torch.save(inputs, folder / "inputs.pt")
+    return {
+        "samples": len(wav),
+        "sample_rate": config.mel.sample_rate,
+        "steps": STEPS,
+        "betas": config.sampling.fast_betas[str(STEPS)],
+        "mel_range": [float(mel.min()), float(mel.max())],
+    }
+
+
+class Runner:
+    """One package in a process of its own.
+
+    Args:
+        role: ``peer`` or ``ours``.
+        package: folder that holds the package.
+        model: folder that :func:`prepare` has filled.
+        threads: of torch.
+    """
+
+    def __init__(self, role: str, package: Path, model: Path, threads: int) -> None:
+        command = [sys.executable, str(ROOT / "benchmarks" / "peer_runner.py"), role, "--package", str(package)]
+        command += ["--model", str(model), "--inputs", str(model / "inputs.pt"), "--threads", str(threads)]
+        search = os.pathsep.join(filter(None, [str(package), os.environ.get("PYTHONPATH")]))
+        environment = os.environ | {"PYTHONPATH": search, "OMP_NUM_THREADS": str(threads)}
+        self.role = role
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
+
+    def __enter__(self) -> Runner:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.process.communicate()  # the end of its input ends it
+
+    def ask(self, **request: str) -> dict[str, Any]:
+        """Send a request and wait for the answer.
+
+        Raises:
+            RuntimeError: if the process has died; what it said stands on standard error.
+        """
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.write(json.dumps(request) + "\n")
+            self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self.role}: expected an answer; the process ended with {self.process.wait()}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+
+@contextlib.contextmanager
+def runners(peer: Path, model: Path, threads: int) -> Iterator[tuple[Runner, Runner]]:
+    """Both packages, the other project's first."""
+    with Runner("peer", peer, model, threads) as theirs, Runner("ours", ROOT, model, threads) as ours:
+        yield theirs, ours
+
+
+def compare(theirs: Runner, ours: Runner, folder: Path) -> dict[str, Any]:
+    """Let both compute everything once, and state the differences."""
+    answers = {runner.role: runner.ask(action="check", output=str(folder / runner.role)) for runner in (theirs, ours)}
+    peer, own = (torch.load(folder / runner.role, weights_only=True) for runner in (theirs, ours))
+    states = peer["states plain"]  # [S, N]
+    return {
+        "tolerance": TOLERANCE,
+        "parameters": {role: answer["parameters"] for role, answer in answers.items()},
+        "aligned_steps": {"peer": peer["steps plain"].tolist(), "ours": own["steps plain"].tolist()},
+        "aligned_steps_difference": difference(own["steps plain"], peer["steps plain"]),
+        "forward": [
+            {"step": step, "max_difference": difference(a, b), "rms": rms(b)}
+            for step, a, b in zip(FORWARD_STEPS, own["forward"], peer["forward"], strict=True)
+        ],
+        "sampling": {
+            mode: {
+                "max_difference": difference(own[f"states {mode}"][-1], states[-1]),
+                "max_difference_after_step": [
+                    difference(a, b) for a, b in zip(own[f"states {mode}"], states, strict=True)
+                ],
+            }
+            for mode in MODES
+        },
+        "output_rms": rms(states[-1]),
+        "clipped_share_after_step": [float((state.abs() >= 1).float().mean()) for state in states],
+    }
+
+
+def difference(a: Tensor, b: Tensor) -> float:
+    """Largest absolute difference, in float64; NaN if there is one."""
+    return float((a.double() - b.double()).abs().max())
+
+
+def rms(x: Tensor) -> float:
+    """Root mean square."""
+    return float(x.double().square().mean().sqrt())
+
+
+def agrees(equality: dict[str, Any]) -> bool:
+    """Whether every forward and every state of every mode lies within the tolerance, and the parameters match."""
+    figures = [row["max_difference"] for row in equality["forward"]]
+    for mode in equality["sampling"].values():
+        figures += mode["max_difference_after_step"]
+    # Not "max(figures) <= tolerance": NaN must fail.
+    close = all(figure <= equality["tolerance"] for figure in figures)
+    return close and len(set(equality["parameters"].values())) == 1
+
+
+def measure(theirs: Runner, ours: Runner, repeats: int) -> dict[str, Any]:
+    """Synthesize in turn, after one warm-up each; ratios are of neighbours in time."""
+    turns = [("peer", theirs, "plain"), *((mode, ours, mode) for mode in MODES)]
+    seconds: dict[str, list[float]] = {name: [] for name, _, _ in turns}
+    load = os.getloadavg()[0]
+    for repeat in range(repeats + 1):
+        for name, runner, mode in turns:
+            time.sleep(_PAUSE)
+            elapsed = runner.ask(action="time", mode=mode)["seconds"]
+            if repeat > 0:
+                seconds[name].append(elapsed)
+    ratios = {mode: [a / b for a, b in zip(seconds["peer"], seconds[mode], strict=True)] for mode in MODES}
+    return {
+        "load_before": round(load, 2),
+        "seconds": {name: spread(values) for name, values in seconds.items()},
+        "speed_ratio": {mode: spread(values) for mode, values in ratios.items()},
+    }
+
+
+def spread(values: list[float]) -> dict[str, Any]:
+    """Median, extremes and all values."""
+    return {"median": statistics.median(values), "min": min(values), "max": max(values), "values": values}
+
+
+def environment() -> dict[str, Any]:
+    """What the figures depend on."""
+    return {
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "peer": PEER_VERSION,
+        "ours": importlib.metadata.version("diffwave-vocoder"),
+    }
+
+
+def processor() -> str:
+    """The processor's name."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def page(results: dict[str, Any]) -> str:
+    """The results page."""
+    where, equality = results["environment"], results["equality"]
+    return "\n".join(
+        [
+            f"# BASE beside lmnt-com's `diffwave` {where['peer']}",
+            "",
+            f"Generated by `{results['command']}` on {results['date']}; every figure is in [peer.json](peer.json).",
+            "",
+            *_summary(results),
+            "",
+            "## What was compared",
+            "",
+            *_setting(results),
+            "",
+            "## Equality",
+            "",
+            *_equality(equality),
+            "",
+            "## Speed",
+            "",
+            *_speed(results),
+            "",
+            "## Again",
+            "",
+            "```sh",
+            results["command"],
+            "```",
+            "",
+            f"installs `diffwave=={where['peer']}` into a temporary folder, or takes it from `--peer FOLDER`, and "
+            "rewrites this page. `python -m pytest -m peer` repeats the equality on half a second.",
+            "",
+            f"Measured on {where['processor']}, {where['cores']} cores, {where['system']}, Python {where['python']}, "
+            f"torch {where['torch']}.",
+            "",
+        ]
+    )
+
+
+def _summary(results: dict[str, Any]) -> list[str]:
+    worst = max(mode["max_difference"] for mode in results["equality"]["sampling"].values())
+    verdict = "the same output" if agrees(results["equality"]) else "**different outputs**"
+    lines = [f"- Same weights, mel, schedule and noise give {verdict}: largest difference of a sample {worst:.1e}."]
+    for threads, timing in results["timing"].items():
+        ratio = timing["speed_ratio"]["plain"]
+        plural = "s" if int(threads) > 1 else ""
+        lines.append(
+            f"- This project runs at {ratio['median']:.2f} times the other's speed with {threads} thread{plural} "
+            f"({ratio['min']:.2f} to {ratio['max']:.2f})."
+        )
+    return lines
+
+
+def _setting(results: dict[str, Any]) -> list[str]:
+    setting, equality = results["setting"], results["equality"]
+    low, high = setting["mel_range"]
+    seconds = setting["samples"] / setting["sample_rate"]
+    return [
+        f"BASE ({equality['parameters']['ours']:,} parameters in both) in float32 on the CPU, {setting['steps']} steps "
+        f"with the variances {', '.join(f'{beta:g}' for beta in setting['betas'])}, clipped to [-1, 1] after every "
+        f"step as the other package does. {seconds:.2f} s of speech at {setting['sample_rate']} Hz, its mel in the "
+        f"`lmnt-22k` convention, values from {low:.2f} to {high:.2f}.",
+        "",
+        "Weights are random, except for the output layer: new ones are zero and would hide everything, so it is the "
+        "least-squares prediction of the noise from what the random layers give it. Both packages load the same "
+        "state dict, strictly. Noise is drawn once and served to both: in the other package's process by replacing "
+        "`torch.randn` and `torch.randn_like`, here as the sampler's argument.",
+    ]
+
+
+def _equality(equality: dict[str, Any]) -> list[str]:
+    plain, cached = (equality["sampling"][mode]["max_difference_after_step"] for mode in MODES)
+    clipped, steps = equality["clipped_share_after_step"], equality["aligned_steps"]
+    lines = ["Largest absolute difference of a single forward, at whole and fractional steps:", ""]
+    lines += ["| step | difference | RMS of the output |", "|---:|---:|---:|"]
+    lines += [f"| {row['step']:g} | {row['max_difference']:.1e} | {row['rms']:.3f} |" for row in equality["forward"]]
+    lines += ["", "and of the waveform after each sampling step, without and with cached projections of the mel:", ""]
+    lines += ["| step, aligned | here | difference | cached | clipped samples |", "|---:|---:|---:|---:|---:|"]
+    lines += [
+        f"| {steps['peer'][i]:.4f} | {steps['ours'][i]:.4f} | {plain[i]:.1e} | {cached[i]:.1e} | {clipped[i]:.1%} |"
+        for i in range(len(plain))
+    ]
+    lines += [
+        "",
+        f"The last row is the result; its RMS is {equality['output_rms']:.3f}. The tolerance is "
+        f"{equality['tolerance']:g}. Aligned steps differ by {equality['aligned_steps_difference']:.0e}: they are "
+        "float32 there, float64 here.",
+    ]
+    return lines
+
+
+def _speed(results: dict[str, Any]) -> list[str]:
+    setting = results["setting"]
+    audio = setting["samples"] / setting["sample_rate"]
+    header = ["threads", "system", "seconds, median", "min to max", "samples per second", "real-time factor", "speed"]
+    lines = ["| " + " | ".join(header) + " |", "|---:|---|" + "---:|" * (len(header) - 2)]
+    for threads, timing in results["timing"].items():
+        for name, label in {"peer": "lmnt-com, `predict`", **MODES}.items():
+            seconds, ratio = timing["seconds"][name], timing["speed_ratio"].get(name)
+            median = seconds["median"]
+            cells = [threads, label, f"{median:.2f}", f"{seconds['min']:.2f} to {seconds['max']:.2f}"]
+            cells += [f"{setting['samples'] / median:,.0f}", f"{median / audio:.2f}"]
+            cells.append(f"{ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f})" if ratio else "1")
+            lines.append("| " + " | ".join(cells) + " |")
+    loads = ", ".join(f"{timing['load_before']:.1f}" for timing in results["timing"].values())
+    return [
+        *lines,
+        "",
+        f"Speed is the other package's time over ours, within each of {setting['repeats']} rounds: median, and the "
+        "extremes of the rounds; above 1 this project is faster. The systems take turns in processes of their own "
+        "with the same number of threads, each sleeping while another computes, after one synthesis to warm up. The "
+        "other package runs under its own `no_grad`; each draws its own noise.",
+        "",
+        f"Load average before the rounds: {loads}. Other work on the machine reaches every system of a round, so the "
+        "ratios say more than the seconds.",
+    ]
+
+
+def parse_options() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peer", type=Path, help=f"folder that holds diffwave {PEER_VERSION}; installed if not given")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of audio")
+    parser.add_argument("--repeats", type=int, default=5, help="rounds of the timing")
+    parser.add_argument("--threads", type=int, nargs="+", default=[torch.get_num_threads()])
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "benchmarks", help="folder of the two files")
+    return parser.parse_args()
+
+
+def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Compare, then time with each number of threads."""
+    peer = options.peer or install_peer(folder / "package")
+    check_version(peer)
+    threads = " ".join(str(count) for count in options.threads)
+    results: dict[str, Any] = {
+        "command": f"python benchmarks/peer.py --seconds {options.seconds:g} --repeats {options.repeats} "
+        f"--threads {threads}",
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "environment": environment(),
+        "setting": prepare(folder, options.seconds) | {"repeats": options.repeats},
+        "timing": {},
+    }
+    for count in options.threads:
+        with runners(peer, folder, count) as (theirs, ours):
+            if "equality" not in results:
+                results["equality"] = compare(theirs, ours, folder)
+            results["timing"][str(count)] = measure(theirs, ours, options.repeats)
+    return results
+
+
+def main() -> None:
+    """Compare, write, and print the page."""
+    options = parse_options()
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            results = run(options, Path(folder))
+        except PeerUnavailableError as error:
+            sys.exit(f"peer: {error}")
+    options.output.mkdir(parents=True, exist_ok=True)
+    write_text(options.output / "peer.json", json.dumps(results, indent=1) + "\n")
+    write_text(options.output / "peer.md", page(results))
+    print(page(results))
+    if not agrees(results["equality"]):
+        sys.exit("peer: the outputs differ by more than the tolerance")
+
+
+if __name__ == "__main__":
+    main()
