@@ -30,7 +30,7 @@ from diffwave.diffusion import DiffusionProcess, NoiseSchedule
 from diffwave.mel import MelSpectrogram
 from diffwave.model import make_prior
 from diffwave.network import DiffWave
-from diffwave.training_state import newest_state, prune_states, save_state
+from diffwave.training_state import exclusive, newest_state, prune_states, save_state
 
 log = logging.getLogger(__name__)
 
@@ -142,17 +142,15 @@ class Trainer:
         """Train up to ``iterations``, with checkpoints, validation and a history.
 
         Raises:
+            ConfigError: if another process trains in the run directory.
             TrainingError: if the loss stops being a number; the checkpoints stay as they were.
             KeyboardInterrupt: after :meth:`stop`, with the state saved.
         """
-        settings = self.config.train
-        self.run_dir.mkdir(parents=True, exist_ok=True)
-        if self.iteration >= settings.iterations:
+        if self.iteration >= self.config.train.iterations:
             log.info("%s is at iteration %d already", self.run_dir, self.iteration)
             return
-        progress = _progress(self.iteration, settings.iterations)
-        self._clock = time.perf_counter()
-        with progress:
+        with exclusive(self.run_dir), _progress(self.iteration, self.config.train.iterations) as progress:
+            self._clock = time.perf_counter()
             for crops in self._batches():
                 self._losses.append(self._step(crops))
                 self.iteration += 1

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import logging
 import pickle
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,22 @@ from diffwave.files import atomic_path
 log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"training-(\d+)\.pt")
+
+
+@contextlib.contextmanager
+def exclusive(run_dir: Path) -> Iterator[None]:
+    """Keep a second training out of a run directory; the lock ends with the process, however it ends.
+
+    Raises:
+        ConfigError: if another process trains there.
+    """
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with (run_dir / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(f"run_dir={run_dir}: expected no other training there; one is running") from None
+        yield
 
 
 def save_state(run_dir: Path, iteration: int, state: dict[str, Any]) -> Path:

@@ -22,7 +22,7 @@ from diffwave.mel import MelSpectrogram
 from diffwave.model import make_prior
 from diffwave.network import DiffWave
 from diffwave.training import Batch, DiffusionLoss, Trainer, TrainingError, _ema
-from diffwave.training_state import newest_state, prune_states, save_state, states
+from diffwave.training_state import exclusive, newest_state, prune_states, save_state, states
 from diffwave.vocoder import Vocoder
 
 SMALL = [
@@ -100,7 +100,7 @@ def test_a_run_leaves_states_a_checkpoint_and_a_history(configure: Configure) ->
     config = configure()
     run = train(config)
     assert sorted(path.name for path in run.iterdir()) == [
-        "config.json", "history.jsonl", "model.safetensors", "training-00000004.pt", "training-00000006.pt",
+        "config.json", "history.jsonl", "lock", "model.safetensors", "training-00000004.pt", "training-00000006.pt",
     ]  # fmt: skip
     assert [iteration for iteration, _ in history(run, "loss")] == [2, 4, 6]
     assert [iteration for iteration, _ in history(run, "validation_loss")] == [3, 6]
@@ -360,3 +360,10 @@ def test_a_stop_in_the_middle_of_an_iteration_waits_for_its_end(
         trainer.run()
     run = train(config)
     assert same_training(straight / "training-00000006.pt", run / "training-00000006.pt")
+
+
+def test_a_second_training_is_kept_out_of_the_run_directory(configure: Configure) -> None:
+    config = configure()
+    with exclusive(Path(config.run_dir)), pytest.raises(ConfigError, match="one is running"):
+        train(config)
+    assert train(config) == Path(config.run_dir)
