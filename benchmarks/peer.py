@@ -269,6 +269,7 @@ def measure(theirs: Runner, ours: Runner, repeats: int) -> dict[str, Any]:
             elapsed = runner.ask(action="time", mode=mode)["seconds"]
             if repeat > 0:
                 seconds[name].append(elapsed)
+            print(f"round {repeat} of {repeats}, {name}: {elapsed:.2f} s", file=sys.stderr, flush=True)
     ratios = {mode: [a / b for a, b in zip(seconds["peer"], seconds[mode], strict=True)] for mode in MODES}
     return {
         "load_before": round(load, 2),
@@ -420,6 +421,21 @@ def _speed(results: dict[str, Any]) -> list[str]:
         "",
         f"Load average before the rounds: {loads}. Other work on the machine reaches every system of a round, so the "
         "ratios say more than the seconds.",
+        *_caveat(results["timing"]),
+    ]
+
+
+def _caveat(timing: dict[str, Any]) -> list[str]:
+    """Say so where more threads made it slower: such rows measure the machine."""
+    medians = {int(threads): entry["seconds"]["peer"]["median"] for threads, entry in timing.items()}
+    slowed = sorted(threads for threads in medians if threads > 1 and medians[threads] > medians.get(1, float("inf")))
+    if not slowed:
+        return []
+    return [
+        "",
+        f"With {' and '.join(map(str, slowed))} threads the other package took longer than with 1: other work held the "
+        "cores, and threads that wait for each other wait for it too. That pulls the ratio towards 1; the row with 1 "
+        "thread is the one to read.",
     ]
 
 

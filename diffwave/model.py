@@ -20,27 +20,33 @@ from diffwave.stft import FrameGeometry
 _WHITE_MAGNITUDE = math.sqrt(3 / 8) * math.sqrt(math.pi) / 2
 
 
-def make_prior(config: DiffusionConfig, front_end: MelSpectrogram, mel: Tensor) -> Prior:
+def make_prior(config: DiffusionConfig, front_end: MelSpectrogram, mel: Tensor, division: int = 2) -> Prior:
     """Build the noise prior for a log-mel ``[B, M, F]``.
 
     The spectral prior filters with frames of half the mel's size and hop, the envelope interpolated in time: what
-    ``color(whiten(wav))`` loses is heard less (PESQ-WB of 8 utterances 4.59, with the mel's own frames 4.52), though
-    it is more in decibels.
+    ``color(whiten(wav))`` loses is heard less than with the mel's own frames, though it is more in decibels
+    (docs/benchmarks/prior.md).
+
+    Args:
+        config: kind of prior, and the envelope's floor, exponent and level.
+        front_end: what the mel was made with.
+        mel: log-mel.
+        division: the filter's frames are this many times smaller than the mel's, where those can be divided.
     """
     if config.prior == "standard":
         return StandardPrior()
     mel_config = front_end.config
     amplitude = front_end.envelope(mel) / (_WHITE_MAGNITUDE * math.sqrt(mel_config.win_length))
     amplitude = amplitude.clamp_min(config.prior_floor)  # [B, K, F]
-    geometry = _filter_geometry(mel_config)
+    geometry = _filter_geometry(mel_config, division)
     log_response = config.prior_exponent * (amplitude / config.prior_level).log()
     log_response = _to_frames(log_response, mel_config, geometry)[:, :: mel_config.n_fft // geometry.n_fft]
     return SpectralPrior(config.prior_level * log_response.exp(), geometry)
 
 
-def _filter_geometry(mel: MelConfig) -> FrameGeometry:
-    """Half the mel's frames where they can be halved."""
-    part = 2 if mel.hop_length % 2 == 0 and mel.n_fft % 4 == 0 else 1
+def _filter_geometry(mel: MelConfig, division: int) -> FrameGeometry:
+    """The mel's frames, smaller by ``division`` where hop and size can be divided by it."""
+    part = division if mel.hop_length % division == 0 and mel.n_fft % (2 * division) == 0 else 1
     size = mel.n_fft // part
     return FrameGeometry(size, mel.hop_length // part, size, mel.framing)
 

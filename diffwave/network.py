@@ -13,7 +13,7 @@ The condition is computed once for an utterance (``condition``), not at every di
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -218,17 +218,23 @@ class DiffWave(nn.Module):
 
         Args:
             mel: log-mel, shape ``[B, M, F]``.
-            cache_projections: also keep each layer's projection, ``2 C L`` numbers per position: it saves about a
-                sixth of the arithmetic of every step and costs memory traffic, which on a CPU in float32 eats the
-                gain.
+            cache_projections: also keep each layer's projection, :meth:`projection_bytes` of memory for a sixth of
+                the arithmetic of every step; not for training, where each condition is used once.
         """
         normalised = (mel - self.config.condition_mean) / self.config.condition_std
-        upsampled = self.spectrogram_upsampler(normalised)
-        if not cache_projections:
-            return Condition(upsampled)
-        cached = Condition(upsampled)
+        condition = Condition(self.spectrogram_upsampler(normalised))
+        return self.cache_projections(condition) if cache_projections else condition
+
+    def cache_projections(self, condition: Condition) -> Condition:
+        """Add each layer's projection to a condition."""
         layers = range(len(self.residual_layers))
-        return Condition(upsampled, tuple(self._projected(cached, index) for index in layers))
+        return replace(condition, projections=tuple(self._projected(condition, index) for index in layers))
+
+    def projection_bytes(self, condition: Condition) -> int:
+        """Memory that :meth:`cache_projections` takes: ``2 C L`` numbers for each position."""
+        examples, _, positions = condition.mel.shape
+        numbers = 2 * self.config.residual_channels * self.config.residual_layers
+        return examples * positions * numbers * condition.mel.element_size()
 
     def condition_batch(self, mels: list[Tensor]) -> Condition:
         """Prepare mels of different lengths for one batch, each as if it were alone.

@@ -20,6 +20,9 @@ from diffwave.network import Condition
 from diffwave.noise import white_noise
 
 DEFAULT = "default"
+# Projections of the condition are kept between steps up to this size: about a minute of the packaged model, 4 s
+# of BASE. Faster wherever it was measured (docs/benchmarks/peer.md), but memory is not for the taking.
+_CACHE_BYTES = 1 << 30
 _ETA = {"ddpm": 1.0, "ddim": 0.0}
 
 # (index of the step just done, counting down to 0; state as a waveform [B, N]; clean estimate [B, N])
@@ -206,6 +209,8 @@ class Vocoder:
 
     def _denoise(self, condition: Condition, sampler: Sampler, seed: int, callback: StepCallback | None) -> Tensor:
         """Run the sampler in the domain of the diffusion, ``[B, N]``."""
+        if len(sampler) > 1 and self.network.projection_bytes(condition) <= _CACHE_BYTES:
+            condition = self.network.cache_projections(condition)
         samples = condition.mel.shape[-1] * self.config.network.squeeze
         examples = condition.mel.shape[0]
 

@@ -314,3 +314,10 @@ def test_every_parameter_receives_a_gradient() -> None:
     network(noisy, step, network.condition(mel)).square().mean().backward()
     silent = [name for name, p in network.named_parameters() if p.grad is None or not bool(p.grad.any())]
     assert silent == []
+
+
+def test_projection_bytes_are_those_of_the_projections() -> None:
+    network = DiffWave(ModelConfig(network=NetworkConfig(residual_channels=4, residual_layers=3, squeeze=2)))
+    condition = network.condition(torch.zeros(2, 80, 5), cache_projections=True)
+    held = sum(projection.nelement() * projection.element_size() for projection in condition.projections)
+    assert network.projection_bytes(condition) == held

@@ -105,3 +105,12 @@ def test_ratios_are_of_neighbours_in_time(peer: ModuleType, monkeypatch: pytest.
 
 def test_the_page_is_made_of_the_json(peer: ModuleType, results: dict[str, Any]) -> None:
     assert (ROOT / "docs/benchmarks/peer.md").read_text(encoding="utf-8") == peer.page(results)
+
+
+def test_rows_that_measure_a_busy_machine_are_marked(peer: ModuleType) -> None:
+    def timing(**medians: float) -> dict[str, Any]:
+        return {threads[1:]: {"seconds": {"peer": {"median": median}}} for threads, median in medians.items()}
+
+    assert peer._caveat(timing(t1=4.0, t2=2.5)) == []
+    assert peer._caveat(timing(t2=9.0)) == []
+    assert "With 2 threads" in peer._caveat(timing(t1=4.0, t2=9.0))[1]

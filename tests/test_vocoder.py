@@ -244,3 +244,10 @@ def test_a_mel_that_looks_strange_is_synthesized_with_a_warning(vocoder, speech,
     """It may be a strange recording; a mel from a file, of unknown origin, is refused by the command line."""
     with pytest.warns(MelWarning, match=reason):
         vocoder.synthesize(strange(vocoder.mel(speech)), steps=1)
+
+
+def test_keeping_projections_between_steps_changes_nothing(vocoder, speech, monkeypatch) -> None:
+    mel = vocoder.mel(speech)
+    kept = vocoder.synthesize(mel, steps=3)
+    monkeypatch.setattr("diffwave.vocoder._CACHE_BYTES", 0)
+    torch.testing.assert_close(vocoder.synthesize(mel, steps=3), kept, rtol=0, atol=1e-5)
