@@ -156,8 +156,8 @@ class Ours:
         return torch.stack(states), sampler.steps.flip(0)
 
     def synthesize(self, mode: str) -> None:
-        """Synthesize as a user of the package does; ``cached`` needs the parts, since the facade does not cache."""
-        if mode == "plain":
+        """Synthesize as a user of the package does; ``plain`` needs the parts, since the facade keeps projections."""
+        if mode == "cached":
             self.vocoder.synthesize(self.mel)
             return
         sampler = self.vocoder.sampler()

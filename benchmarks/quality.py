@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import inspect
 import json
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from diffwave.files import write_text
 from diffwave.mel import MelConsistency
 from diffwave.noise import white_noise
 from diffwave.vocoder import Vocoder
+from machine import environment
 
 ROOT = Path(__file__).resolve().parent.parent
 SCORES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
@@ -161,7 +161,7 @@ def table(results: dict[str, Any]) -> str:
 
 def page(results: dict[str, Any]) -> str:
     """The results page."""
-    environment, story = results["environment"], results["training"]
+    where, story = results["environment"], results["training"]
     return "\n".join(
         [
             f"# Results on the {results['split']} split",
@@ -181,8 +181,8 @@ def page(results: dict[str, Any]) -> str:
             f"Checkpoint: {story.get('iterations')} iterations of {story.get('batch_size')} crops of "
             f"{story.get('crop_seconds')} s, {story.get('seconds', 0) / 60:.0f} minutes on {story.get('device')}.",
             "",
-            f"Measured on {environment['processor']}, {environment['threads']} threads, Python "
-            f"{environment['python']}, torch {environment['torch']}, device {environment['device']}.",
+            f"Measured on {where['processor']}, {where['threads']} threads, Python {where['python']}, "
+            f"torch {where['torch']}, device {where['device']}.",
             "",
         ]
     )
@@ -206,28 +206,6 @@ def training_table(vocoder: Vocoder) -> str:
         "weights": "exponential moving average, stored in float16",
     }
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {text} |" for name, text in rows.items())])
-
-
-def environment(vocoder: Vocoder) -> dict[str, Any]:
-    """What the figures depend on."""
-    return {
-        "processor": processor(),
-        "threads": torch.get_num_threads(),
-        "device": str(vocoder.device),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-    }
-
-
-def processor() -> str:
-    """The processor's name."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 def replace_block(text: str, name: str, content: str) -> str:
@@ -254,7 +232,7 @@ def main() -> None:
         "command": f"python benchmarks/quality.py --data data/LibriSpeech --split {options.split}",
         "utterances": len(paths),
         "speakers": len({path.stem.split("-")[0] for path in paths}),
-        "environment": environment(vocoder),
+        "environment": environment() | {"threads": torch.get_num_threads(), "device": str(vocoder.device)},
         "training": vocoder.training_story,
         "training_table": training_table(vocoder),
         "systems": [],

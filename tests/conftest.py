@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import TINY, random_weights
 
 from diffwave.checkpoint import Checkpoint, save_checkpoint
 from diffwave.network import DiffWave
+from tiny import TINY, random_weights
 
 torch.set_num_threads(1)
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny import TINY, random_weights
 
 from diffwave.checkpoint import CONFIG_NAME, WEIGHTS_NAME, Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
 from diffwave.config import BASE, ModelConfig
 from diffwave.files import atomic_path, write_text
 from diffwave.network import DiffWave
+from tiny import TINY, random_weights
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ import math
 
 import pytest
 import torch
-from tiny import random_weights
 from torch import Tensor
 
 from diffwave.config import BASE, LARGE, DiffusionConfig, MelConfig, ModelConfig, NetworkConfig
 from diffwave.network import DiffusionEmbedding, DiffWave, MelUpsampler, upsampling_factors
+from tiny import random_weights
 
 
 def tiny(hop: int = 256, n_fft: int | None = None, mels: int = 4, steps: int = 50, **network: int) -> DiffWave:

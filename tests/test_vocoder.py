@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import soundfile
 import torch
-from tiny import TINY, random_weights
 
 from diffwave.checkpoint import Checkpoint, CheckpointError
 from diffwave.config import DiffusionConfig, MelConfig, ModelConfig, NetworkConfig, SamplingConfig, mel_preset
@@ -15,6 +14,7 @@ from diffwave.mel import MelWarning
 from diffwave.network import DiffWave
 from diffwave.noise import white_noise
 from diffwave.vocoder import Vocoder
+from tiny import TINY, random_weights
 
 SPEECH = Path(__file__).parent / "data" / "403-126855-0000.flac"
 FAST = [1e-4, 1e-3, 0.01, 0.05, 0.2, 0.5]

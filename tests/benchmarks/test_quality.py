@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+import quality
 from diffwave.audio import read_audio
 from diffwave.evaluation.metrics import pesq_wb
 from diffwave.vocoder import Vocoder
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def quality() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("quality", ROOT / "benchmarks" / "quality.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    import sys
-
-    sys.modules["quality"] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def _rows(values: list[float], speakers: list[str], names: list[str]) -> list[dict[str, Any]]:
@@ -38,7 +24,7 @@ def _rows(values: list[float], speakers: list[str], names: list[str]) -> list[di
     ]
 
 
-def test_summary_is_the_mean_with_an_interval_over_speakers(quality: ModuleType) -> None:
+def test_summary_is_the_mean_with_an_interval_over_speakers() -> None:
     rng = np.random.default_rng(0)
     values = rng.normal(3.0, 0.4, 40)
     rows = _rows(list(values), [str(i) for i in range(40)], list(quality.DIGITS))
@@ -48,7 +34,7 @@ def test_summary_is_the_mean_with_an_interval_over_speakers(quality: ModuleType)
     assert half == pytest.approx(1.96 * values.std() / np.sqrt(40), rel=0.15)
 
 
-def test_utterances_of_one_speaker_are_not_independent(quality: ModuleType) -> None:
+def test_utterances_of_one_speaker_are_not_independent() -> None:
     """Ten copies of each speaker's value must not narrow the interval."""
     rng = np.random.default_rng(1)
     values = rng.normal(3.0, 0.4, 20)
@@ -58,14 +44,14 @@ def test_utterances_of_one_speaker_are_not_independent(quality: ModuleType) -> N
     assert widths[1] == pytest.approx(widths[0], rel=0.15)
 
 
-def test_block_is_replaced_and_the_rest_kept(quality: ModuleType) -> None:
+def test_block_is_replaced_and_the_rest_kept() -> None:
     text = "above\n<!-- results: generated -->\nold\n<!-- results: end -->\nbelow\n"
     once = quality.replace_block(text, "results", "new")
     assert once == "above\n<!-- results: generated -->\nnew\n<!-- results: end -->\nbelow\n"
     assert quality.replace_block(once, "results", "new") == once
 
 
-def test_griffin_lim_floor_is_aligned_speech(quality: ModuleType) -> None:
+def test_griffin_lim_floor_is_aligned_speech() -> None:
     """A wrong frame offset would cost the floor its score and flatter the network."""
     vocoder = Vocoder.from_pretrained("default", device="cpu")
     wav = read_audio(ROOT / "tests" / "data" / "839-130898-0000.flac").wav
