@@ -23,7 +23,7 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
 from diffwave.checkpoint import Checkpoint, save_checkpoint
-from diffwave.config import ModelConfig, TrainingConfig, to_dict
+from diffwave.config import ConfigError, ModelConfig, TrainingConfig, to_dict
 from diffwave.data import CropDataset, Utterance, context_samples, find_utterances, read_segment, split
 from diffwave.devices import pick_device
 from diffwave.diffusion import DiffusionProcess, NoiseSchedule
@@ -118,6 +118,11 @@ class Trainer:
         training, validation = split(utterances, config.data.validation_speakers)
         self.training = training
         self.dataset = CropDataset(training, config.model.mel, config.data.crop_frames, settings.seed)
+        if settings.batch_size > len(self.dataset.visits):
+            raise ConfigError(
+                f"train.batch_size={settings.batch_size} is larger than the data: {len(self.dataset.visits)} crops of "
+                f"{config.data.crop_frames} frames"
+            )
         self.validation = validation[: settings.validation_utterances]
         log.info(
             "data: %d utterances (%.2f h) for training, %d for validation",

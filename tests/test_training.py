@@ -367,3 +367,8 @@ def test_a_second_training_is_kept_out_of_the_run_directory(configure: Configure
     with exclusive(Path(config.run_dir)), pytest.raises(ConfigError, match="one is running"):
         train(config)
     assert train(config) == Path(config.run_dir)
+
+
+def test_a_batch_larger_than_the_data_is_refused_before_it_is_read(configure: Configure) -> None:
+    with pytest.raises(ConfigError, match=r"train.batch_size=1000 is larger than the data: \d+ crops of 8 frames"):
+        Trainer(configure("train.batch_size=1000"))
