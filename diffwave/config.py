@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from dataclasses import dataclass, field
@@ -366,13 +367,17 @@ class OptimizationConfig:
         _one_of("train.loss", self.loss, ("l1", "l2"))
         _one_of("train.precision", self.precision, ("float32", "bfloat16"))
         _one_of("train.device", self.device, ("auto", "cpu", "cuda"))
-        for name in ("iterations", "batch_size", "checkpoint_every", "validate_every", "log_every", "keep_checkpoints"):
+        counts = ("iterations", "batch_size", "checkpoint_every", "validate_every", "log_every", "keep_checkpoints")
+        for name in (*counts, "validation_utterances"):
             value = getattr(self, name)
             _require(value >= 1, f"train.{name} must be at least 1; got {value}")
+        for name in ("seed", "threads", "warmup", "decay_iterations"):
+            value = getattr(self, name)
+            _require(value >= 0, f"train.{name} cannot be negative; got {value}")
         _require(0 <= self.ema_decay < 1, f"train.ema_decay must be in [0, 1); got {self.ema_decay}")
         _require(
-            self.learning_rate > 0 and self.gradient_clip > 0,
-            "train.learning_rate and train.gradient_clip must be positive; got "
+            0 < self.learning_rate < math.inf and self.gradient_clip > 0,
+            "train: expected a positive, finite learning_rate and a positive gradient_clip; got "
             f"{self.learning_rate} and {self.gradient_clip}",
         )
 
@@ -385,6 +390,9 @@ class TrainingConfig:
     data: DataConfig = field(default_factory=DataConfig)
     train: OptimizationConfig = field(default_factory=OptimizationConfig)
     run_dir: str = "runs/diffwave"
+
+    def __post_init__(self) -> None:
+        _require(bool(self.run_dir), "run_dir: expected the name of a folder; got nothing")
 
 
 def to_dict(config: Any) -> dict[str, Any]:

@@ -25,7 +25,8 @@ class DiffusionStory:
         alpha_bars: share of the signal's power at each level, from 1 (clean) down.
         steps: the training step of each level.
         forward: noisy waveforms, clean first, each ``[N]``.
-        backward: what the sampler had at each level, its result first, each ``[N]``.
+        backward: what the sampler had at each level, the output first, each ``[N]``.
+        outcome: what to call the output.
     """
 
     sample_rate: int
@@ -33,6 +34,7 @@ class DiffusionStory:
     steps: list[float]
     forward: list[Tensor]
     backward: list[Tensor]
+    outcome: str = "output"
 
     def figures(self) -> dict[str, Any]:
         """The numbers behind the picture, for a program."""
@@ -66,7 +68,7 @@ def draw_story(story: DiffusionStory, path: Path) -> None:
     upper.suptitle("Forward process: speech becomes noise  →", fontsize=13, x=0.01, ha="left")
     lower.suptitle("←  Reverse process: noise becomes speech", fontsize=13, x=0.01, ha="left")
     top = _spectrogram(story.forward[0]).max()
-    rows = ((upper, story.forward, "clean"), (lower, story.backward, "output"))
+    rows = ((upper, story.forward, "clean"), (lower, story.backward, story.outcome))
     for (part, states, first), color in zip(rows, _WAVE_COLORS, strict=True):
         axes = part.subplots(2, levels, sharex=True, sharey="row", height_ratios=(1, 1.9))
         for index, state in enumerate(states):

@@ -27,6 +27,7 @@ from diffwave.config import ConfigError, ModelConfig, TrainingConfig, to_dict
 from diffwave.data import CropDataset, Utterance, context_samples, find_utterances, read_segment, split
 from diffwave.devices import pick_device
 from diffwave.diffusion import DiffusionProcess, NoiseSchedule
+from diffwave.files import write_text
 from diffwave.mel import MelSpectrogram
 from diffwave.model import make_prior
 from diffwave.network import DiffWave
@@ -152,7 +153,7 @@ class Trainer:
             KeyboardInterrupt: after :meth:`stop`, with the state saved.
         """
         if self.iteration >= self.config.train.iterations:
-            log.info("%s is at iteration %d already", self.run_dir, self.iteration)
+            log.info("%s is at iteration %d already; a larger train.iterations goes on", self.run_dir, self.iteration)
             return
         with exclusive(self.run_dir), _progress(self.iteration, self.config.train.iterations) as progress:
             self._clock = time.perf_counter()
@@ -243,7 +244,15 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.iteration = int(state["iteration"])
         self.seconds = float(state["seconds"])
+        self._forget_after(self.iteration)
         log.info("resumed %s at iteration %d", self.run_dir, self.iteration)
+
+    def _forget_after(self, iteration: int) -> None:
+        """Drop the history of iterations that a crash has lost; they come again."""
+        path = self.run_dir / "history.jsonl"
+        if path.is_file():
+            rows = path.read_text(encoding="utf-8").splitlines(keepends=True)
+            write_text(path, "".join(row for row in rows if _iteration(row) <= iteration))
 
     def _batches(self) -> Iterator[Tensor]:
         """Crops of the remaining iterations, in order."""
@@ -315,6 +324,14 @@ class Trainer:
         with (self.run_dir / "history.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         log.info(" ".join(f"{key} {value:.6g}" for key, value in row.items()))
+
+
+def _iteration(row: str) -> float:
+    """Iteration of a line of the history; a line that the crash cut short counts as lost."""
+    try:
+        return float(json.loads(row)["iteration"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf
 
 
 def _hours(utterances: list[Utterance]) -> float:

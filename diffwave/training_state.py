@@ -28,7 +28,10 @@ def exclusive(run_dir: Path) -> Iterator[None]:
     Raises:
         ConfigError: if another process trains there.
     """
-    run_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"run_dir={run_dir}: expected a folder that can be written; {error.strerror}") from None
     with (run_dir / "lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -73,7 +76,7 @@ def newest_state(run_dir: Path, model: dict[str, Any]) -> dict[str, Any] | None:
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
             found = state["config"]["model"]
         except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
-            reason = (str(error) or type(error).__name__).splitlines()[0]
+            reason = (str(error) or type(error).__name__).splitlines()[0][:80]
             log.warning("%s cannot be read (%s); trying the one before", path, reason)
             continue
         # How a model is sampled may change between two runs; what it is may not.
@@ -84,7 +87,10 @@ def newest_state(run_dir: Path, model: dict[str, Any]) -> dict[str, Any] | None:
                 )
         return state
     if states(run_dir):
-        raise ConfigError(f"run_dir={run_dir}: expected a readable training-*.pt; none of them is")
+        raise ConfigError(
+            f"run_dir={run_dir}: expected a readable training-*.pt; none of them is - delete them to begin anew, or "
+            "choose another run_dir"
+        )
     return None
 
 

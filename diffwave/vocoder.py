@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,8 @@ DEFAULT = "default"
 # Projections of the condition are kept between steps up to this size: about a minute of the packaged model, 4 s
 # of BASE. Faster wherever it was measured (docs/benchmarks/peer.md), but memory is not for the taking.
 _CACHE_BYTES = 1 << 30
+# A "batch" of more examples than this, each of fewer samples, is soundfile's [N, channels].
+_MOST_CHANNELS = 16
 _ETA = {"ddpm": 1.0, "ddim": 0.0}
 
 # (index of the step just done, counting down to 0; state as a waveform [B, N]; clean estimate [B, N])
@@ -94,11 +97,15 @@ class Vocoder:
             Shape ``[M, F]`` or ``[B, M, F]``, ``F = ceil(N / hop_length)``, on the vocoder's device.
 
         Raises:
-            ValueError: for an empty waveform.
+            ValueError: for integers, an empty waveform, or one of more examples than samples.
         """
+        if not isinstance(wav, Tensor) or not wav.is_floating_point():
+            raise ValueError(f"mel: expected a tensor of floats in [-1, 1]; got {_kind(wav)}")
         batch = (wav.unsqueeze(0) if wav.ndim == 1 else wav).to(self.device, torch.float32)
         if batch.ndim != 2 or batch.shape[-1] == 0:
             raise ValueError(f"mel: expected a waveform [N] or [B, N]; got shape {list(wav.shape)}")
+        if batch.shape[1] <= _MOST_CHANNELS < batch.shape[0]:
+            raise ValueError(f"mel: expected a waveform [N] or [B, N]; got shape {list(wav.shape)}, [N, channels]?")
         mel: Tensor = self.front_end(F.pad(batch, (0, -batch.shape[-1] % self.hop_length)))
         return mel[0] if wav.ndim == 1 else mel
 
@@ -116,9 +123,11 @@ class Vocoder:
         kind, wanted = sampler or settings.sampler, settings.steps if steps is None else steps
         if kind not in _ETA:
             raise ValueError(f"sampler: expected ddpm or ddim; got {kind!r}")
+        if not isinstance(wanted, bool) and isinstance(wanted, numbers.Integral):
+            wanted = int(wanted)
         if wanted == "full":
             return Sampler.full(self.schedule, _ETA[kind], settings.clip)
-        if not isinstance(wanted, int):
+        if not isinstance(wanted, int) or isinstance(wanted, bool):
             raise ValueError(f"steps: expected a number or 'full'; got {wanted!r}")
         betas = settings.fast_betas.get(str(wanted))
         if betas:
@@ -153,6 +162,8 @@ class Vocoder:
         Warns:
             MelWarning: if the mel is in range but looks like one of another convention.
         """
+        if not isinstance(mel, Tensor):
+            raise ValueError(f"synthesize: expected a tensor [M, F] or [B, M, F]; got {_kind(mel)}")
         batch = mel.unsqueeze(0) if mel.ndim == 2 else mel
         batch = batch.to(self.device, torch.float32)
         self._check(batch)
@@ -232,6 +243,8 @@ class Vocoder:
         """Back to the waveform, and towards the mel if asked, ``[B, N]``."""
         wav = prior.color(whitened)
         iterations = self.config.sampling.consistency_iterations if consistency is None else consistency
+        if iterations < 0:
+            raise ValueError(f"consistency: expected 0 or a positive number; got {iterations}")
         return MelConsistency(self.front_end)(wav, mel, iterations) if iterations else wav
 
 
@@ -244,6 +257,10 @@ def _as_waveforms(callback: StepCallback | None, prior: Prior) -> StepCallback |
         callback(index, prior.color(state), prior.color(clean))
 
     return shown
+
+
+def _kind(value: object) -> str:
+    return str(value.dtype) if isinstance(value, Tensor) else type(value).__name__
 
 
 def _checkpoint_folder(name_or_path: str | Path) -> Path:

@@ -372,3 +372,36 @@ def test_a_second_training_is_kept_out_of_the_run_directory(configure: Configure
 def test_a_batch_larger_than_the_data_is_refused_before_it_is_read(configure: Configure) -> None:
     with pytest.raises(ConfigError, match=r"train.batch_size=1000 is larger than the data: \d+ crops of 8 frames"):
         Trainer(configure("train.batch_size=1000"))
+
+
+def test_the_history_of_lost_iterations_is_dropped(configure: Configure) -> None:
+    config = configure("train.log_every=1", "train.checkpoint_every=4")
+    run = train(config)
+    for path in states(run)[1:]:
+        path.unlink()
+    with (run / "history.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"iteration": 5, "lo')
+    train(config)
+    assert [iteration for iteration, _ in history(run, "loss")] == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize(
+    ("setting", "reason"),
+    [
+        ("train.seed=-1", "train.seed cannot be negative"),
+        ("train.threads=-1", "train.threads cannot be negative"),
+        ("train.decay_iterations=-3", "train.decay_iterations cannot be negative"),
+        ("train.warmup=-5", "train.warmup cannot be negative"),
+        ("train.validation_utterances=0", "train.validation_utterances must be at least 1"),
+        ("train.learning_rate=inf", "positive, finite learning_rate"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(configure: Configure, setting: str, reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        configure(setting)
+
+
+def test_a_run_directory_that_is_a_file_is_refused(configure: Configure, tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("", encoding="utf-8")
+    with pytest.raises(ConfigError, match="expected a folder that can be written"):
+        train(configure())

@@ -4,6 +4,7 @@ import dataclasses
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 import torch
@@ -251,3 +252,27 @@ def test_keeping_projections_between_steps_changes_nothing(vocoder, speech, monk
     kept = vocoder.synthesize(mel, steps=3)
     monkeypatch.setattr("diffwave.vocoder._CACHE_BYTES", 0)
     torch.testing.assert_close(vocoder.synthesize(mel, steps=3), kept, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("wav", "reason"),
+    [
+        (torch.zeros(16000, 2), "N, channels"),
+        (torch.zeros(16000, dtype=torch.int16), "torch.int16"),
+        ([0.0] * 16000, "list"),
+    ],
+)
+def test_what_is_no_waveform_has_no_mel(vocoder, wav, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        vocoder.mel(wav)
+
+
+def test_arguments_of_synthesize_are_checked(vocoder, speech) -> None:
+    mel = vocoder.mel(speech)
+    with pytest.raises(ValueError, match="expected a tensor"):
+        vocoder.synthesize(mel.numpy())
+    with pytest.raises(ValueError, match="expected 0 or a positive number; got -1"):
+        vocoder.synthesize(mel, steps=1, consistency=-1)
+    with pytest.raises(ValueError, match="got True"):
+        vocoder.synthesize(mel, steps=True)
+    assert len(vocoder.sampler(np.int64(2))) == 2

@@ -6,18 +6,21 @@ import argparse
 import dataclasses
 from pathlib import Path
 
+from diffwave.cli.arguments import CommandParser, count_argument
 from diffwave.cli.plan import InputError
 
 
 def parser() -> argparse.ArgumentParser:
     """The command's arguments."""
-    result = argparse.ArgumentParser(prog="diffwave export", description=__doc__)
+    result = CommandParser(prog="diffwave export", description=__doc__)
     result.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="of a training, or a checkpoint folder")
     result.add_argument("--output", "-o", type=Path, required=True, metavar="DIR")
     result.add_argument("--half", action="store_true", help="store the weights in float16")
-    result.add_argument("--steps", type=int, default=None, help="default number of network calls")
+    result.add_argument("--steps", type=count_argument, default=None, help="default number of network calls")
     result.add_argument("--sampler", choices=("ddpm", "ddim"), default=None, help="default sampler")
-    result.add_argument("--consistency", type=int, default=None, metavar="N", help="default mel-consistency iterations")
+    result.add_argument(
+        "--consistency", type=count_argument, default=None, metavar="N", help="default mel-consistency iterations"
+    )
     result.add_argument("--force", action="store_true", help="replace a checkpoint that exists")
     return result
 
@@ -30,6 +33,9 @@ def main(arguments: list[str]) -> int:
     if (options.output / CONFIG_NAME).exists() and not options.force:
         raise InputError(f"--output {options.output} holds a checkpoint; --force replaces it")
     checkpoint = load_checkpoint(options.run_dir)
+    trained = checkpoint.config.diffusion.steps
+    if options.steps is not None and not 1 <= options.steps <= trained:
+        raise InputError(f"--steps: expected 1 to {trained}, the steps it was trained on; got {options.steps}")
     given = {
         "steps": options.steps,
         "sampler": options.sampler,

@@ -153,4 +153,8 @@ def tell_story(vocoder: Vocoder, wav: Tensor, steps: int | str, seed: int) -> Di
     # What comes out has also been pushed towards the mel, if the checkpoint does that.
     backward[-1] = output.cpu()
     alpha_bars = [1.0, *sampler.schedule.alpha_bars.tolist()]
-    return DiffusionStory(vocoder.sample_rate, alpha_bars, [0.0, *sampler.steps.tolist()], forward, backward[::-1])
+    rounds = vocoder.config.sampling.consistency_iterations
+    # Mel consistency follows the last network call; the picture must not give the network the credit for it.
+    outcome = f"output, after {rounds}\nconsistency iterations" if rounds else "output"
+    steps_of_levels = [0.0, *sampler.steps.tolist()]
+    return DiffusionStory(vocoder.sample_rate, alpha_bars, steps_of_levels, forward, backward[::-1], outcome)
