@@ -63,7 +63,7 @@ def systems(vocoder: Vocoder) -> list[System]:
             lambda mel: vocoder.synthesize(mel, steps, sampler, consistency=consistency),
         )
 
-    settings = [(6, "ddim", 0), (6, "ddpm", 0), (12, "ddim", 0), (6, "ddim", 5), (6, "ddim", 20), (6, "ddim", 60)]
+    settings = [(6, "ddim", 0), (12, "ddim", 0), (6, "ddim", 20), (6, "ddim", 60)]
     return [model(*setting) for setting in settings] + floors(vocoder)
 
 

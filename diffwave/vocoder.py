@@ -22,7 +22,7 @@ from diffwave.noise import white_noise
 
 DEFAULT = "default"
 # Projections of the condition are kept between steps up to this size: about a minute of the packaged model, 4 s
-# of BASE. Faster wherever it was measured (docs/benchmarks/peer.md), but memory is not for the taking.
+# of BASE. Faster or even wherever it was measured (docs/benchmarks/peer.md).
 _CACHE_BYTES = 1 << 30
 # A "batch" of more examples than this, each of fewer samples, is soundfile's [N, channels].
 _MOST_CHANNELS = 16
