@@ -13,7 +13,6 @@ import math
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +22,11 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
 from diffwave.checkpoint import Checkpoint, save_checkpoint
-from diffwave.config import ConfigError, ModelConfig, TrainingConfig, to_dict
-from diffwave.data import CropDataset, Utterance, context_samples, find_utterances, read_segment, split
+from diffwave.config import ConfigError, TrainingConfig, to_dict
+from diffwave.data import CropDataset, Utterance, find_utterances, read_segment, split
 from diffwave.devices import pick_device
-from diffwave.diffusion import DiffusionProcess, NoiseSchedule
 from diffwave.files import write_text
-from diffwave.mel import MelSpectrogram
-from diffwave.model import make_prior
+from diffwave.loss import Batch, DiffusionLoss
 from diffwave.network import DiffWave
 from diffwave.training_state import exclusive, newest_state, prune_states, save_state
 
@@ -42,60 +39,6 @@ _NOISE_STREAM, _VALIDATION_STREAM = 3, 4
 
 class TrainingError(RuntimeError):
     """The run cannot go on; the message says why and where the last good checkpoint is."""
-
-
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """Everything the loss needs of a set of crops, on the device."""
-
-    wav: Tensor  # with context, [B, N + 2 context]
-    noise: Tensor  # [B, N]
-    step: Tensor  # [B]
-
-
-class DiffusionLoss(nn.Module):
-    """DiffWave's simple loss (equation 7) on crops with context.
-
-    The mel, the prior and the forward process are computed on the crop with its context, so that nothing near
-    a cut differs from the whole utterance; network and loss see the crop alone.
-
-    Args:
-        config: the model.
-        kind: ``l1`` or ``l2``.
-        precision: ``float32`` or ``bfloat16`` for the network.
-    """
-
-    def __init__(self, config: ModelConfig, kind: str, precision: str) -> None:
-        super().__init__()
-        self.config = config
-        self.kind = kind
-        self.precision = precision
-        self.front_end = MelSpectrogram(config.mel)
-        self.schedule = NoiseSchedule.from_config(config.diffusion)
-        self.process = DiffusionProcess(self.schedule, config.network.parameterization)
-        self.context = context_samples(config.mel)
-
-    def forward(self, network: DiffWave | nn.Module, condition: Any, batch: Batch) -> Tensor:
-        """Loss of each example, shape ``[B]``.
-
-        Args:
-            network: the network, possibly compiled.
-            condition: its ``condition`` method.
-            batch: crops with context, noise and steps.
-        """
-        context, frames = self.context, self.context // self.config.mel.hop_length
-        with torch.no_grad():
-            mel = self.front_end(batch.wav)
-            prior = make_prior(self.config.diffusion, self.front_end, mel)
-            clean = prior.whiten(batch.wav)[:, context:-context]
-            mel = mel[..., frames:-frames]
-            noisy = self.schedule.add_noise(clean, batch.noise, batch.step)
-            target = self.process.target(clean, batch.noise, batch.step)
-        autocast = torch.autocast(batch.wav.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
-        with autocast:
-            output = network(noisy, batch.step, condition(mel))
-        error: Tensor = output.float() - target
-        return (error.abs() if self.kind == "l1" else error.square()).mean(dim=1)
 
 
 class Trainer:

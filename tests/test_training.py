@@ -18,10 +18,11 @@ from diffwave.checkpoint import load_checkpoint
 from diffwave.cli.train import compose_config
 from diffwave.config import BASE, ConfigError, ModelConfig, NetworkConfig, TrainingConfig
 from diffwave.data import CropDataset, context_samples, find_utterances, read_segment
+from diffwave.loss import Batch, DiffusionLoss
 from diffwave.mel import MelSpectrogram
 from diffwave.model import make_prior
 from diffwave.network import DiffWave
-from diffwave.training import Batch, DiffusionLoss, Trainer, TrainingError, _ema
+from diffwave.training import Trainer, TrainingError, _ema
 from diffwave.training_state import exclusive, newest_state, prune_states, save_state, states
 from diffwave.vocoder import Vocoder
 
