@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffwave.config import ConfigError, ModelConfig, from_dict, to_dict
+from diffwave.config import ConfigError, ModelConfig
+from diffwave.document import from_dict, to_dict
 from diffwave.files import atomic_path, write_text
 from diffwave.network import DiffWave
 

@@ -11,28 +11,22 @@ message says what was expected and what came.
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 import math
-import types
-import typing
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
-
-T = TypeVar("T")
 
 
 class ConfigError(ValueError):
     """A setting that cannot work, in words for the person who wrote it."""
 
 
-def _require(condition: bool, message: str) -> None:
+def require(condition: bool, message: str) -> None:
+    """Raise ``ConfigError`` with ``message`` unless ``condition`` holds."""
     if not condition:
         raise ConfigError(message)
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    _require(value in allowed, f"{name} must be one of {', '.join(allowed)}; got {value!r}")
+    require(value in allowed, f"{name} must be one of {', '.join(allowed)}; got {value!r}")
 
 
 @dataclass(frozen=True)
@@ -76,18 +70,18 @@ class MelConfig:
         _one_of("mel.mel_norm", self.mel_norm, ("slaney", "none"))
         _one_of("mel.framing", self.framing, ("hop", "centre"))
         _one_of("mel.log", self.log, ("ln", "log10", "db01"))
-        _require(
+        require(
             0 < self.hop_length <= self.win_length <= self.n_fft,
             "mel: expected 0 < hop_length <= win_length <= n_fft; got "
             f"hop_length={self.hop_length}, win_length={self.win_length}, n_fft={self.n_fft}",
         )
-        _require(
+        require(
             0 <= self.f_min < self.f_max <= self.sample_rate / 2,
             "mel: expected 0 <= f_min < f_max <= sample_rate / 2; got "
             f"f_min={self.f_min}, f_max={self.f_max}, sample_rate={self.sample_rate}",
         )
-        _require(self.n_mels > 0, f"mel.n_mels must be positive; got {self.n_mels}")
-        _require(self.floor > 0, f"mel.floor must be positive; got {self.floor}")
+        require(self.n_mels > 0, f"mel.n_mels must be positive; got {self.n_mels}")
+        require(self.floor > 0, f"mel.floor must be positive; got {self.floor}")
 
     def describe(self) -> str:
         """One line with what a person compares first."""
@@ -160,13 +154,13 @@ class NetworkConfig:
     def __post_init__(self) -> None:
         for name in ("residual_channels", "residual_layers", "dilation_cycle", "squeeze"):
             value = getattr(self, name)
-            _require(value >= 1, f"network.{name} must be at least 1; got {value}")
-        _require(
+            require(value >= 1, f"network.{name} must be at least 1; got {value}")
+        require(
             self.squeeze_overlap >= 1 and (self.squeeze_overlap - 1) * self.squeeze % 2 == 0,
             "network.squeeze_overlap must be at least 1, and (squeeze_overlap - 1) * squeeze even; got "
             f"squeeze_overlap={self.squeeze_overlap}, squeeze={self.squeeze}",
         )
-        _require(self.condition_std > 0, "network.condition_std must be positive")
+        require(self.condition_std > 0, "network.condition_std must be positive")
         _one_of("network.parameterization", self.parameterization, ("noise", "velocity"))
 
 
@@ -202,26 +196,26 @@ class DiffusionConfig:
     def __post_init__(self) -> None:
         _one_of("diffusion.schedule", self.schedule, ("linear", "cosine", "list"))
         _one_of("diffusion.prior", self.prior, ("standard", "spectral"))
-        _require(self.steps >= 1, f"diffusion.steps must be at least 1; got {self.steps}")
-        _require(
+        require(self.steps >= 1, f"diffusion.steps must be at least 1; got {self.steps}")
+        require(
             self.schedule != "list" or len(self.betas) == self.steps,
             f"diffusion.betas must hold steps={self.steps} values; got {len(self.betas)}",
         )
-        _require(
+        require(
             all(0 < beta < 1 for beta in self.betas),
             f"diffusion.betas must lie inside (0, 1); got {self.betas}",
         )
-        _require(
+        require(
             self.prior_floor > 0 and self.prior_level > 0 and 0 < self.prior_exponent <= 1,
             "diffusion: expected prior_floor > 0, prior_level > 0 and 0 < prior_exponent <= 1; got "
             f"{self.prior_floor}, {self.prior_level} and {self.prior_exponent}",
         )
-        _require(
+        require(
             0 < self.beta_start <= self.beta_end < 1,
             "diffusion: expected 0 < beta_start <= beta_end < 1; got "
             f"beta_start={self.beta_start}, beta_end={self.beta_end}",
         )
-        _require(
+        require(
             0 < self.angle_start < self.angle_end < 1,
             "diffusion: expected 0 < angle_start < angle_end < 1; got "
             f"angle_start={self.angle_start}, angle_end={self.angle_end}",
@@ -249,17 +243,17 @@ class SamplingConfig:
 
     def __post_init__(self) -> None:
         _one_of("sampling.sampler", self.sampler, ("ddpm", "ddim"))
-        _require(self.steps >= 1, f"sampling.steps must be at least 1; got {self.steps}")
-        _require(
+        require(self.steps >= 1, f"sampling.steps must be at least 1; got {self.steps}")
+        require(
             self.consistency_iterations >= 0,
             f"sampling.consistency_iterations cannot be negative; got {self.consistency_iterations}",
         )
         for steps, betas in self.fast_betas.items():
-            _require(
+            require(
                 steps == str(len(betas)),
                 f'sampling.fast_betas["{steps}"] must hold as many values as its name says; got {len(betas)}',
             )
-            _require(
+            require(
                 all(0 < beta < 1 for beta in betas),
                 f'sampling.fast_betas["{steps}"] must lie inside (0, 1); got {betas}',
             )
@@ -276,11 +270,11 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         hop, squeeze = self.mel.hop_length, self.network.squeeze
-        _require(
+        require(
             hop % squeeze == 0,
             f"mel.hop_length must be a multiple of network.squeeze; got hop_length={hop}, squeeze={squeeze}",
         )
-        _require(
+        require(
             self.diffusion.prior == "standard" or self.mel.log != "db01",
             "diffusion.prior=spectral needs a mel whose logarithm can be undone; mel.log=db01 is clipped",
         )
@@ -318,8 +312,8 @@ class DataConfig:
     workers: int = 0
 
     def __post_init__(self) -> None:
-        _require(self.crop_frames >= 1, f"data.crop_frames must be at least 1; got {self.crop_frames}")
-        _require(self.workers >= 0, f"data.workers cannot be negative; got {self.workers}")
+        require(self.crop_frames >= 1, f"data.crop_frames must be at least 1; got {self.crop_frames}")
+        require(self.workers >= 0, f"data.workers cannot be negative; got {self.workers}")
 
 
 @dataclass(frozen=True)
@@ -370,12 +364,12 @@ class OptimizationConfig:
         counts = ("iterations", "batch_size", "checkpoint_every", "validate_every", "log_every", "keep_checkpoints")
         for name in (*counts, "validation_utterances"):
             value = getattr(self, name)
-            _require(value >= 1, f"train.{name} must be at least 1; got {value}")
+            require(value >= 1, f"train.{name} must be at least 1; got {value}")
         for name in ("seed", "threads", "warmup", "decay_iterations"):
             value = getattr(self, name)
-            _require(value >= 0, f"train.{name} cannot be negative; got {value}")
-        _require(0 <= self.ema_decay < 1, f"train.ema_decay must be in [0, 1); got {self.ema_decay}")
-        _require(
+            require(value >= 0, f"train.{name} cannot be negative; got {value}")
+        require(0 <= self.ema_decay < 1, f"train.ema_decay must be in [0, 1); got {self.ema_decay}")
+        require(
             0 < self.learning_rate < math.inf and self.gradient_clip > 0,
             "train: expected a positive, finite learning_rate and a positive gradient_clip; got "
             f"{self.learning_rate} and {self.gradient_clip}",
@@ -392,53 +386,4 @@ class TrainingConfig:
     run_dir: str = "runs/diffwave"
 
     def __post_init__(self) -> None:
-        _require(bool(self.run_dir), "run_dir: expected the name of a folder; got nothing")
-
-
-def to_dict(config: Any) -> dict[str, Any]:
-    """Return a dataclass of this module as plain dictionaries and lists, ready for JSON."""
-    return dataclasses.asdict(config)
-
-
-def from_dict(cls: type[T], values: dict[str, Any], path: str = "") -> T:
-    """Build dataclass ``cls`` from nested dictionaries, strictly.
-
-    Args:
-        cls: a dataclass of this module.
-        values: settings; a missing key takes its default.
-        path: dotted name of ``values``, for messages.
-
-    Raises:
-        ConfigError: for an unknown key (the message gives the nearest known one) or a value of the wrong type.
-    """
-    _require(isinstance(values, dict), f"{path or cls.__name__}: expected settings in braces; got {values!r}")
-    hints = typing.get_type_hints(cls)
-    for key in values:
-        if key not in hints:
-            near = difflib.get_close_matches(key, hints, n=1)
-            hint = f"; did you mean {path}{near[0]}?" if near else f"; known: {', '.join(hints)}"
-            raise ConfigError(f"unknown setting {path}{key}{hint}")
-    return cls(**{key: _convert(hints[key], value, path + key) for key, value in values.items()})
-
-
-def _convert(hint: Any, value: Any, name: str) -> Any:
-    """Check one value of a JSON document against the type in the schema."""
-    if dataclasses.is_dataclass(hint):
-        _require(isinstance(value, dict), f"{name}: expected settings in braces; got {value!r}")
-        return from_dict(typing.cast(type, hint), value, name + ".")
-    origin = typing.get_origin(hint)
-    if origin is list:
-        _require(isinstance(value, list), f"{name}: expected a list; got {value!r}")
-        (inner,) = typing.get_args(hint)
-        return [_convert(inner, item, f"{name}[{i}]") for i, item in enumerate(value)]
-    if origin is dict:
-        _require(isinstance(value, dict), f"{name}: expected settings in braces; got {value!r}")
-        _, inner = typing.get_args(hint)
-        return {str(key): _convert(inner, item, f"{name}.{key}") for key, item in value.items()}
-    assert not isinstance(hint, types.UnionType), "the schema has no unions"
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    # bool is a subclass of int: true is not a number of layers.
-    matches = isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
-    _require(matches, f"{name}: expected {hint.__name__}; got {value!r}")
-    return value
+        require(bool(self.run_dir), "run_dir: expected the name of a folder; got nothing")

@@ -218,8 +218,9 @@ class DiffWave(nn.Module):
 
         Args:
             mel: log-mel, shape ``[B, M, F]``.
-            cache_projections: also keep each layer's projection, :meth:`projection_bytes` of memory for a sixth of
-                the arithmetic of every step; not for training, where each condition is used once.
+            cache_projections: also keep each layer's projection: :meth:`projection_bytes` of memory for a sixth
+                (C = 96) to a quarter (C = 64) of the arithmetic of every step. Not for training, where a condition is
+                used once.
         """
         normalised = (mel - self.config.condition_mean) / self.config.condition_std
         condition = Condition(self.spectrogram_upsampler(normalised))

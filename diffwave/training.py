@@ -22,9 +22,10 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
 from diffwave.checkpoint import Checkpoint, save_checkpoint
-from diffwave.config import ConfigError, TrainingConfig, to_dict
+from diffwave.config import ConfigError, TrainingConfig
 from diffwave.data import CropDataset, Utterance, find_utterances, read_segment, split
 from diffwave.devices import pick_device
+from diffwave.document import to_dict
 from diffwave.files import write_text
 from diffwave.loss import Batch, DiffusionLoss
 from diffwave.network import DiffWave

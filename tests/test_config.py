@@ -23,10 +23,9 @@ from diffwave.config import (
     OptimizationConfig,
     SamplingConfig,
     TrainingConfig,
-    from_dict,
     mel_preset,
-    to_dict,
 )
+from diffwave.document import from_dict, to_dict
 
 ALL = [MelConfig, NetworkConfig, DiffusionConfig, SamplingConfig, ModelConfig, DataConfig, OptimizationConfig]
 CONFIGS = Path(__file__).parents[1] / "configs"

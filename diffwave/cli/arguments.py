@@ -67,3 +67,14 @@ def device_argument(text: str) -> str:
     if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", text):
         raise argparse.ArgumentTypeError(f"expected auto, cpu, cuda or cuda:NUMBER; got {text!r}")
     return text
+
+
+def add_checkpoint(parser: argparse.ArgumentParser) -> None:
+    """Add ``--checkpoint`` to a command."""
+    parser.add_argument(
+        "--checkpoint",
+        type=checkpoint_argument,
+        default="default",
+        metavar="DIR",
+        help="checkpoint folder (default: the packaged one)",
+    )

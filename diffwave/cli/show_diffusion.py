@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from diffwave.cli.arguments import (
     CommandParser,
-    checkpoint_argument,
+    add_checkpoint,
     device_argument,
     path_argument,
     seconds_argument,
@@ -35,13 +35,7 @@ def parser() -> argparse.ArgumentParser:
     add("input", type=path_argument, metavar="WAV", help="a recording; its first seconds are shown")
     output = "PNG, SVG or PDF; the figures go beside it as JSON"
     add("--output", "-o", type=path_argument, required=True, metavar="PICTURE", help=output)
-    add(
-        "--checkpoint",
-        type=checkpoint_argument,
-        default="default",
-        metavar="DIR",
-        help="checkpoint folder (default: the packaged one)",
-    )
+    add_checkpoint(result)
     add(
         "--steps",
         type=steps_argument,

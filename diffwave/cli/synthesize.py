@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from diffwave.cli.arguments import (
     CommandParser,
-    checkpoint_argument,
+    add_checkpoint,
     count_argument,
     device_argument,
     path_argument,
@@ -54,13 +54,7 @@ def parser() -> argparse.ArgumentParser:
     inputs = "audio, .npy/.pt mels, or folders of them"
     add("inputs", nargs="+", type=path_argument, metavar="INPUT", help=inputs)
     add("--output", "-o", type=path_argument, required=True, metavar="DIR", help="folder for the WAV files")
-    add(
-        "--checkpoint",
-        type=checkpoint_argument,
-        default="default",
-        metavar="DIR",
-        help="checkpoint folder (default: the packaged one)",
-    )
+    add_checkpoint(result)
     add("--steps", type=steps_argument, metavar="N|full", help="network calls (default: the checkpoint's)")
     add("--sampler", choices=("ddpm", "ddim"), help="default: the checkpoint's")
     consistency = "mel-consistency iterations on the result, 0 for none (default: the checkpoint's)"

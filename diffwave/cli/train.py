@@ -12,7 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import diffwave
-from diffwave.config import ConfigError, TrainingConfig, from_dict
+from diffwave.config import ConfigError, TrainingConfig
+from diffwave.document import from_dict
 
 if TYPE_CHECKING:
     from diffwave.training import Trainer
