@@ -10,7 +10,6 @@ intervals of the mean, resampled by speaker. Times are of this process on this m
 from __future__ import annotations
 
 import argparse
-import inspect
 import json
 import time
 from collections.abc import Callable
@@ -23,10 +22,9 @@ import torch
 from torch import Tensor
 
 from diffwave.audio import read_audio
+from diffwave.baseline import griffin_lim, mel_consistency
 from diffwave.evaluation import metrics
 from diffwave.files import write_text
-from diffwave.mel import MelConsistency
-from diffwave.noise import white_noise
 from diffwave.vocoder import Vocoder
 from machine import environment
 
@@ -69,37 +67,19 @@ def systems(vocoder: Vocoder) -> list[System]:
 
 def floors(vocoder: Vocoder) -> list[System]:
     """Systems without a network: librosa's Griffin-Lim, and mel consistency from white noise."""
-    consistency = MelConsistency(vocoder.front_end)
+    front_end = vocoder.front_end
 
     def from_noise(iterations: int) -> System:
-        def synthesize(mel: Tensor) -> Tensor:
-            start = 0.01 * white_noise(0, 0, mel.shape[-1] * vocoder.hop_length)
-            return consistency(start.to(vocoder.device).unsqueeze(0), mel.unsqueeze(0), iterations)[0]
-
-        return System(f"no network: {iterations} consistency iterations from noise", synthesize)
+        return System(
+            f"no network: {iterations} consistency iterations from noise",
+            lambda mel: mel_consistency(front_end, mel, iterations),
+        )
 
     return [
-        System("no network: Griffin-Lim, 60 iterations (librosa)", lambda mel: griffin_lim(vocoder, mel)),
+        System("no network: Griffin-Lim, 60 iterations (librosa)", lambda mel: griffin_lim(front_end, mel)),
         from_noise(20),
         from_noise(60),
     ]
-
-
-def griffin_lim(vocoder: Vocoder, mel: Tensor) -> Tensor:
-    """Librosa's Griffin-Lim on the pseudo-inverse of the mel, ``[M, F]`` to ``[N]``."""
-    import librosa
-
-    config, front_end = vocoder.config.mel, vocoder.front_end
-    inverse = torch.linalg.pinv(front_end.filterbank.double())
-    magnitude = (inverse @ front_end.expand(mel).double()).clamp_min(0).float().cpu().numpy()
-    samples = mel.shape[-1] * config.hop_length
-    # librosa 1.0 renamed the argument.
-    seed = "random_state" if "random_state" in inspect.signature(librosa.griffinlim).parameters else "rng"
-    wav = librosa.griffinlim(magnitude, n_iter=60, hop_length=config.hop_length, **{seed: 0})
-    # librosa's frame i is centred at i hops, ours half a hop later.
-    late = config.n_fft // 2 - front_end.geometry.padding[0]
-    wav = np.pad(wav, (late, max(0, samples - late - len(wav))))[:samples]
-    return torch.from_numpy(wav.astype(np.float32))
 
 
 def score_system(system: System, vocoder: Vocoder, paths: list[Path]) -> list[dict[str, Any]]:
