@@ -22,7 +22,7 @@ from torch import Tensor
 
 from diffwave.audio import read_audio
 from diffwave.config import DiffusionConfig, MelConfig
-from diffwave.evaluation.metrics import pesq_wb
+from diffwave.evaluation.perceptual import pesq_wb
 from diffwave.files import write_text
 from diffwave.mel import MelSpectrogram
 from diffwave.model import make_prior

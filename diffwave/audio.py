@@ -1,7 +1,8 @@
 """Audio files: read, check, mix down, resample, write.
 
 Samples are float32 in ``[-1, 1]``. Reading goes through soundfile (libsndfile), resampling through soxr;
-torchaudio's own ``load`` would need torchcodec and FFmpeg.
+torchaudio's own ``load`` would need torchcodec and FFmpeg. Reading as numpy (:func:`read_samples`) does not import
+torch, so that processes which only score files start quickly.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ import types
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from diffwave.files import atomic_path
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".mp3", ".aiff", ".aif")
 RESAMPLER = "soxr_hq"
@@ -45,6 +47,8 @@ def import_torchaudio() -> types.ModuleType:
     try:
         import torchaudio
     except (ImportError, OSError, RuntimeError) as error:
+        import torch
+
         raise ImportError(
             "torchaudio cannot be imported with this PyTorch "
             f"({torch.__version__}): {str(error).splitlines()[0]} - install a pair that fits: "
@@ -95,6 +99,21 @@ def read_audio(path: Path, sample_rate: int | None = None) -> Audio:
     Raises:
         AudioError: if the file is missing, empty, not audio, truncated, or holds NaN or infinite samples.
     """
+    import torch
+
+    mono, rate, channels = read_samples(path)
+    wanted = sample_rate or rate
+    if wanted != rate:
+        mono = resample(mono, rate, wanted)
+    return Audio(torch.from_numpy(np.ascontiguousarray(mono)), wanted, rate, channels)
+
+
+def read_samples(path: Path) -> tuple[np.ndarray, int, int]:
+    """Read a file as one channel at its own rate: samples ``[N]`` in float32, rate in Hz, channels of the file.
+
+    Raises:
+        AudioError: as :func:`read_audio`.
+    """
     mono, rate, channels = _read_mono(path)
     if len(mono) == 0:
         raise AudioError(f"{path}: expected audio; the file holds no samples")
@@ -103,10 +122,7 @@ def read_audio(path: Path, sample_rate: int | None = None) -> Audio:
     if rate < _LOWEST_RATE:
         # Resampling 1 Hz to 16 kHz would make 16000 samples of each.
         raise AudioError(f"{path}: expected a sample rate of at least {_LOWEST_RATE} Hz; got {rate} Hz")
-    wanted = sample_rate or rate
-    if wanted != rate:
-        mono = resample(mono, rate, wanted)
-    return Audio(torch.from_numpy(np.ascontiguousarray(mono)), wanted, rate, channels)
+    return mono, rate, channels
 
 
 def _read_mono(path: Path) -> tuple[np.ndarray, int, int]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from diffwave.mel import MelConsistency, MelSpectrogram
 from diffwave.noise import white_noise
 
+GRIFFIN_LIM, MEL_CONSISTENCY, COPY = SYSTEMS = ("griffin-lim", "mel-consistency", "copy")
 GRIFFIN_LIM_ITERATIONS = 60
 CONSISTENCY_ITERATIONS = 60
 # Iterations change magnitudes by at most 2 nat each: begin near the level of speech, not at full scale.
@@ -65,3 +66,33 @@ def mel_consistency(front_end: MelSpectrogram, mel: Tensor, iterations: int = CO
     consistency = MelConsistency(front_end)
     wav: Tensor = consistency(start.to(mel.device).unsqueeze(0), mel.unsqueeze(0), iterations)[0]
     return wav
+
+
+def copy_synthesis(
+    front_end: MelSpectrogram, wav: np.ndarray, sample_rate: int, system: str, iterations: int
+) -> np.ndarray:
+    """A recording through its mel and back, without any network.
+
+    Args:
+        front_end: the convention of the mel.
+        wav: samples, shape ``[N]``.
+        sample_rate: of ``wav``; the mel is taken at the convention's own rate.
+        system: one of ``SYSTEMS``; ``copy`` leaves the recording as it is.
+        iterations: of the system.
+
+    Returns:
+        Samples at ``sample_rate``, shape ``[N]``.
+    """
+    from diffwave.audio import resample
+
+    if system == COPY:
+        return wav
+    rate, hop = front_end.config.sample_rate, front_end.config.hop_length
+    narrow = wav if sample_rate == rate else resample(wav, sample_rate, rate)
+    padded = torch.from_numpy(np.pad(narrow, (0, -len(narrow) % hop)))
+    mel = front_end(padded.unsqueeze(0))[0]
+    function = griffin_lim if system == GRIFFIN_LIM else mel_consistency
+    result = function(front_end, mel, iterations).numpy()[: len(narrow)]
+    if sample_rate != rate:
+        result = resample(result, rate, sample_rate)
+    return np.pad(result, (0, max(0, len(wav) - len(result))))[: len(wav)]

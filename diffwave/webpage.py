@@ -71,6 +71,11 @@ def page(title: str, body: Iterable[str]) -> str:
     )
 
 
+def escape(text: str) -> str:
+    """Plain text as HTML."""
+    return html.escape(text)
+
+
 def heading(text: str, level: int = 2) -> str:
     """A heading of plain text."""
     return f"<h{level}>{html.escape(text)}</h{level}>"
@@ -90,6 +95,11 @@ def table(header: Sequence[str | Raw], rows: Iterable[Sequence[str | Raw]], numb
 
     body = "".join(f"<tr>{line('td', row)}</tr>" for row in rows)
     return f'<div class="scroll"><table><thead><tr>{line("th", header)}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def details(summary: str, body: Iterable[str]) -> str:
+    """HTML that is folded away behind a line of plain text."""
+    return f"<details><summary>{html.escape(summary)}</summary>{''.join(body)}</details>"
 
 
 def picture(figure: Figure, description: str, caption: str = "") -> str:

@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> int:
     options = parser().parse_args(arguments)
 
     from diffwave.audio import read_audio, write_wav
-    from diffwave.evaluation.metrics import pesq_wb, stoi
+    from diffwave.evaluation.perceptual import pesq_wb, stoi
     from diffwave.vocoder import Vocoder
 
     vocoder = Vocoder.from_pretrained("default", options.device)

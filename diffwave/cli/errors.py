@@ -10,8 +10,21 @@ def user_errors() -> tuple[type[Exception], ...]:
     from diffwave.cli.plan import InputError
     from diffwave.config import ConfigError
     from diffwave.devices import DeviceError
+    from diffwave.evaluation.pairs import EvaluationError
+    from diffwave.evaluation.perceptual import MetricError
+    from diffwave.listening.documents import ListeningError
 
-    return (AudioError, CheckpointError, ConfigError, DeviceError, ImportError, InputError)
+    return (
+        AudioError,
+        CheckpointError,
+        ConfigError,
+        DeviceError,
+        EvaluationError,
+        MetricError,
+        ImportError,
+        InputError,
+        ListeningError,
+    )
 
 
 def one_line(text: str) -> str:

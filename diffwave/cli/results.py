@@ -37,6 +37,21 @@ class Settings:
 
 
 @dataclass(frozen=True)
+class BaselineSettings:
+    """How outputs without any network are made.
+
+    Args:
+        baseline: ``griffin-lim``, ``mel-consistency`` or ``copy``.
+        iterations: of the first two.
+        mel: preset of the mel that they start from.
+    """
+
+    baseline: str
+    iterations: int
+    mel: str
+
+
+@dataclass(frozen=True)
 class Result:
     """One output that was written.
 
@@ -59,7 +74,7 @@ class Result:
         return self.wall_seconds / self.audio_seconds
 
 
-def record(folder: Path, settings: Settings, results: list[Result]) -> str:
+def record(folder: Path, settings: Settings | BaselineSettings, results: list[Result]) -> str:
     """Write how the outputs of ``folder`` were made, beside what earlier calls recorded.
 
     Inputs are named relative to the folder, so that both can move together.
@@ -92,7 +107,7 @@ def _recorded(path: Path) -> dict[str, dict[str, Any]]:
         return {}
 
 
-def _row(result: Result, settings: Settings, source: str, output: str) -> dict[str, Any]:
+def _row(result: Result, settings: Settings | BaselineSettings, source: str, output: str) -> dict[str, Any]:
     return {
         "input": source,
         "output": output,
@@ -111,7 +126,7 @@ def totals(results: list[Result]) -> dict[str, float | None]:
     return {"audio_seconds": audio, "wall_seconds": wall, "real_time_factor": wall / audio if audio else None}
 
 
-def as_json(settings: Settings | None, results: list[Result], errors: list[str]) -> str:
+def as_json(settings: Settings | BaselineSettings | None, results: list[Result], errors: list[str]) -> str:
     """The results for a program; paths as the user gave them."""
     rows = [_row(result, settings, str(result.source), str(result.output)) for result in results if settings]
     return json.dumps({"outputs": rows, "errors": errors, **totals(results)}, indent=2)

@@ -12,7 +12,7 @@ import torch
 import quality
 from diffwave.audio import read_audio
 from diffwave.baseline import griffin_lim
-from diffwave.evaluation.metrics import pesq_wb
+from diffwave.evaluation.perceptual import pesq_wb
 from diffwave.vocoder import Vocoder
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,0 +1,195 @@
+"""Which estimate belongs to which reference, whose voice it is, and what is recorded beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from diffwave.audio import AUDIO_SUFFIXES
+
+RECORD = "synthesis.json"  # what `diffwave synthesize` and `diffwave baseline` leave beside their outputs
+# LibriSpeech and its kin: speaker-chapter-utterance; VCTK: p225_001.
+SPEAKER = r"^(\d+)-\d+-\d+|^(p\d+)_\d+|^(\d+)_\d+_\d+_\d+"
+
+
+class EvaluationError(ValueError):
+    """What the user asked for cannot be evaluated; the message says what was expected."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A row of the results before it is scored.
+
+    Args:
+        system: name of what made the estimate.
+        utterance: relative path of the reference, without suffix.
+        speaker: whose voice it is; the utterance itself where the name does not tell.
+        reference, estimate: the files; an estimate that is missing is named as it was expected.
+        recorded: real-time factor and steps, as far as they are known.
+    """
+
+    system: str
+    utterance: str
+    speaker: str
+    reference: Path
+    estimate: Path
+    recorded: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class System:
+    """A folder of estimates.
+
+    Args:
+        name: in tables.
+        folder: of the audio.
+        pairs: one for each reference.
+        unmatched: estimates without a reference, relative to the folder.
+        origin: what the record says of how the outputs were made: the values that all of them share.
+    """
+
+    name: str
+    folder: Path
+    pairs: tuple[Pair, ...]
+    unmatched: tuple[str, ...]
+    origin: dict[str, Any]
+
+
+def match(reference: Path, estimates: dict[str, Path], speaker: str = SPEAKER, common: bool = False) -> list[System]:
+    """Pair every reference with the estimate of the same relative path, suffix aside.
+
+    Where no relative path fits, file names do, if each is there once: ``LibriSpeech/test-clean/61/70968/x.flac``
+    against ``out/x.wav``.
+
+    Args:
+        reference: folder of recordings.
+        estimates: folder of each system.
+        speaker: regular expression whose first matching group is the speaker in a file's name.
+        common: leave out references that some system has no estimate of.
+
+    Raises:
+        EvaluationError: if a folder is missing or empty, a name is there twice, or nothing matches.
+    """
+    pattern = _compile(speaker)
+    recordings = audio_files(reference, "--reference")
+    found = {name: _by_reference(recordings, folder, name) for name, folder in estimates.items()}
+    if common:
+        everywhere = set.intersection(*(set(files) for files, _ in found.values()))
+        recordings = {key: path for key, path in recordings.items() if key in everywhere}
+        if not recordings:
+            raise EvaluationError("--common: expected utterances that every system has; there are none")
+    return [_system(name, folder, recordings, *found[name], pattern=pattern) for name, folder in estimates.items()]
+
+
+def audio_files(folder: Path, option: str) -> dict[str, Path]:
+    """Audio files below a folder, by relative path without suffix, sorted.
+
+    Raises:
+        EvaluationError: if there are none, or two differ only in their suffix.
+    """
+    if not folder.is_dir():
+        raise EvaluationError(f"{option} {folder}: expected a folder; there is none")
+    files: dict[str, Path] = {}
+    for here, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(here) / name
+            if path.suffix.lower() not in AUDIO_SUFFIXES or name.startswith("."):
+                continue
+            key = path.relative_to(folder).with_suffix("").as_posix()
+            if key in files:
+                raise EvaluationError(f"{option} {folder}: expected one file called {key}; got {files[key]} and {path}")
+            files[key] = path
+    if not files:
+        raise EvaluationError(f"{option} {folder}: expected audio files ({', '.join(AUDIO_SUFFIXES)}); there are none")
+    return dict(sorted(files.items()))
+
+
+def _by_reference(recordings: dict[str, Path], folder: Path, name: str) -> tuple[dict[str, Path], tuple[str, ...]]:
+    """Estimates by the key of their reference, and the keys of those that have none."""
+    files = audio_files(folder, f"--estimate {name}")
+    keys = {key: key for key in files}
+    if not set(files) & set(recordings):
+        keys = _by_file_name(recordings, files)
+    matched = {keys[key]: path for key, path in files.items() if keys.get(key) in recordings}
+    if not matched:
+        some = next(iter(recordings)), next(iter(files))
+        raise EvaluationError(
+            f"--estimate {name}={folder}: expected files named like the references; got none (a reference is called "
+            f"{some[0]}, an estimate {some[1]})"
+        )
+    return matched, tuple(key for key in files if keys.get(key) not in recordings)
+
+
+def _by_file_name(recordings: dict[str, Path], files: dict[str, Path]) -> dict[str, str]:
+    """Key of the reference of the same file name, for names that are there once on either side."""
+    counts = [Counter(key.rsplit("/", 1)[-1] for key in side) for side in (recordings, files)]
+    names = {key.rsplit("/", 1)[-1]: key for key in recordings}
+    result = {}
+    for key in files:
+        name = key.rsplit("/", 1)[-1]
+        if counts[0][name] == 1 and counts[1][name] == 1:
+            result[key] = names[name]
+    return result
+
+
+def _system(
+    name: str,
+    folder: Path,
+    recordings: dict[str, Path],
+    files: dict[str, Path],
+    unmatched: tuple[str, ...],
+    pattern: re.Pattern[str],
+) -> System:
+    record = read_record(folder)
+    pairs = []
+    for key, path in recordings.items():
+        estimate = files.get(key, folder / f"{key}.wav")
+        row = record.get(os.path.relpath(estimate, folder).replace(os.sep, "/"), {})
+        pairs.append(Pair(name, key, _speaker(pattern, key), path, estimate, _figures(row)))
+    used = [record[k] for k in record if (folder / k) in set(files.values())]
+    return System(name, folder, tuple(pairs), unmatched, _shared(used))
+
+
+def read_record(folder: Path) -> dict[str, dict[str, Any]]:
+    """What is recorded of each output of a folder, by relative path; empty if there is no record that can be read."""
+    try:
+        rows = json.loads((folder / RECORD).read_text(encoding="utf-8"))["outputs"]
+        return {str(row["output"]): dict(row) for row in rows}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _figures(row: dict[str, Any]) -> dict[str, float]:
+    """Numbers of a record that are columns of the results."""
+    names = ("real_time_factor", "steps")
+    return {name: float(row[name]) for name in names if isinstance(row.get(name), int | float)}
+
+
+def _shared(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Settings that all outputs have in common."""
+    own = {"input", "output", "audio_seconds", "wall_seconds", "real_time_factor", "notes"}
+    first = rows[0] if rows else {}
+    return {key: first[key] for key in sorted(set(first) - own) if all(row.get(key) == first[key] for row in rows)}
+
+
+def _compile(pattern: str) -> re.Pattern[str]:
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise EvaluationError(f"--speaker: expected a regular expression; got {pattern!r} ({error})") from None
+    if not compiled.groups:
+        raise EvaluationError(f"--speaker: expected a group in brackets that is the speaker; got {pattern!r}")
+    return compiled
+
+
+def _speaker(pattern: re.Pattern[str], utterance: str) -> str:
+    """The speaker in a file's name; where it does not tell, every utterance stands for itself."""
+    found = pattern.search(utterance.rsplit("/", 1)[-1])
+    groups = [group for group in found.groups() if group] if found else []
+    return groups[0] if groups else utterance

@@ -1,0 +1,197 @@
+"""The report: one HTML file with tables, distributions, differences, and utterances to look at and listen to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from diffwave import webpage
+from diffwave.evaluation import charts
+from diffwave.evaluation.examples import examples
+from diffwave.evaluation.metrics import RECORD, Metric
+from diffwave.evaluation.summary import Results, is_floor
+from diffwave.webpage import Raw
+
+_WORDS = {"higher": "↑", "lower": "↓", "zero": "→ 0", "": ""}
+
+
+def build(results: Results, summary: dict[str, Any], title: str) -> str:
+    """The whole page.
+
+    Args:
+        results: every row.
+        summary: of :func:`diffwave.evaluation.summary.summarize`, with ``versions`` and ``parameters``.
+        title: heading.
+    """
+    body = [
+        _lead(summary),
+        webpage.heading("Scores"),
+        webpage.paragraph(
+            "Mean over utterances with the 95 % interval over speakers. Arrows say which way is better. Floors, in "
+            "italics, use no network: they are made from the mel alone.",
+            "soft",
+        ),
+        scores_table(results, summary),
+        *_floor(results, summary),
+        webpage.heading("Means and intervals"),
+        webpage.picture(charts.intervals(results, summary), "Mean and 95 % interval of every system, by metric"),
+        webpage.heading("Distributions"),
+        webpage.picture(charts.distributions(results), "Distribution of every metric over utterances, by system"),
+        *_comparisons(results, summary),
+        *examples(results),
+        *_failures(results, summary),
+        *_methods(summary),
+    ]
+    return webpage.page(title, body)
+
+
+def scores_table(results: Results, summary: dict[str, Any]) -> str:
+    """Mean and interval of every system and metric."""
+    header = ["system", "ok", *(f"{metric.label} {_WORDS[metric.better]}".strip() for metric in results.metrics)]
+    rows: list[list[str | Raw]] = []
+    for system in summary["systems"]:
+        name = webpage.escape(system["name"])
+        cells: list[str | Raw] = [Raw(f"<i>{name}</i>" if system["floor"] else f"<b>{name}</b>")]
+        cells.append(f"{system['status']['ok']} of {system['rows']}")
+        cells.extend(Raw(_cell(system["scores"][metric.name], metric)) for metric in results.metrics)
+        rows.append(cells)
+    return webpage.table(header, rows)
+
+
+def _cell(score: dict[str, Any], metric: Metric) -> str:
+    if not score["n"]:
+        return "–"
+    digits = metric.decimals
+    if metric.kind == RECORD:
+        return f"{score['median']:.{digits}f}"
+    text = f"{score['mean']:.{digits}f}"
+    if score["low"] is not None:
+        text += f" <small>[{score['low']:.{digits}f}, {score['high']:.{digits}f}]</small>"
+    if score["failed"]:
+        text += f' <small class="warn">n = {score["n"]}</small>'
+    return text
+
+
+def _lead(summary: dict[str, Any]) -> str:
+    systems = [system for system in summary["systems"] if not system["floor"]]
+    rows = sum(system["rows"] for system in systems)
+    failed = rows - sum(system["status"]["ok"] for system in systems)
+    first = systems[0] if systems else summary["systems"][0]
+    text = (
+        f"{len(systems)} system{'s' * (len(systems) != 1)}, {first['rows']} utterances of {first['speakers']} "
+        f"speaker{'s' * (first['speakers'] != 1)}; reference: {summary['reference']}."
+    )
+    text += f" {failed} of {rows} rows have no full set of scores (see below)." if failed else " Every row is scored."
+    return webpage.paragraph(text, "lead")
+
+
+def _floor(results: Results, summary: dict[str, Any]) -> list[str]:
+    """What the floor says of each system, in words."""
+    parts = [webpage.heading("Against the floor")]
+    if not summary["floor"]["systems"]:
+        return [
+            *parts,
+            webpage.paragraph("No floor was asked for (--floor 0): these scores have nothing under them.", "warn"),
+        ]
+    labels = {metric.name: metric.label for metric in results.metrics}
+    for system in (s["name"] for s in summary["systems"] if not s["floor"]):
+        for floor in summary["floor"]["systems"]:
+            verdicts = [v for v in summary["floor"]["verdicts"] if (v["system"], v["floor"]) == (system, floor)]
+            lost = [labels[v["metric"]] for v in verdicts if not v["beats"]]
+            if lost:
+                parts.append(webpage.paragraph(f"{system} does not beat {floor} at: {', '.join(lost)}.", "warn"))
+            elif verdicts:
+                parts.append(webpage.paragraph(f"{system} beats {floor} at every metric."))
+    note = (
+        "PESQ hardly hears phase, and STOI and mel distances do not at all: audio without any network scores high at "
+        "them. A system that does not beat the floor there may still sound better, and one that does may not; the "
+        "columns that hear the difference are MR-STFT, pitch and voicing, and in the end people."
+    )
+    return [*parts, webpage.paragraph(note, "soft")]
+
+
+def _comparisons(results: Results, summary: dict[str, Any]) -> list[str]:
+    if not summary["comparisons"]:
+        return []
+    labels = {metric.name: (metric.label, metric.decimals) for metric in results.metrics}
+    rows: list[list[str | Raw]] = []
+    for row in summary["comparisons"]:
+        label, digits = labels[row["metric"]]
+        better = {"a": row["a"], "b": row["b"]}.get(row["verdict"], "open")
+        interval = "–" if row["low"] is None else f"[{row['low']:+.{digits}f}, {row['high']:+.{digits}f}]"
+        cells = [f"{row['a']} − {row['b']}", label, f"{row['difference']:+.{digits}f}", interval]
+        cells += [f"{row['a_better']} : {row['b_better']}", _p(row["p"]), _p(row["p_holm"]), better, str(row["n"])]
+        rows.append([*cells, str(row["dropped"])])
+    header = [
+        "systems",
+        "metric",
+        "difference",
+        "95 % interval",
+        "utterances won",
+        "p",
+        "p (Holm)",
+        "better",
+        "n",
+        "dropped",
+    ]
+    text = (
+        "On the utterances that both systems have a score of; of metrics that should be zero, absolute values are "
+        "compared. " + summary["tests"] + "."
+    )
+    table = f"<details open><summary>{len(rows)} comparisons</summary>{webpage.table(header, rows)}</details>"
+    return [webpage.heading("Paired comparison"), webpage.paragraph(text, "soft"), table]
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return "< .001" if value < 0.001 else f"{value:.3f}"
+
+
+def _failures(results: Results, summary: dict[str, Any]) -> list[str]:
+    rows = [
+        [
+            row.pair.system,
+            row.pair.utterance,
+            row.outcome.status,
+            "; ".join(filter(None, [row.outcome.error, *row.outcome.errors.values()])),
+        ]
+        for system in results.systems
+        for row in results.rows[system.name]
+        if row.outcome.status != "ok"
+    ]
+    unmatched = [[s["name"], name] for s in summary["systems"] for name in s["unmatched"]]
+    parts: list[str] = []
+    if rows:
+        parts.append(webpage.heading(f"Rows that are not ok ({len(rows)})"))
+        shown = rows[:500]
+        if len(shown) < len(rows):
+            parts.append(webpage.paragraph("The first 500; all are in utterances.csv.", "soft"))
+        parts.append(webpage.table(["system", "utterance", "status", "why"], shown, numbers=False))
+    if unmatched:
+        parts.append(webpage.heading(f"Estimates without a reference ({len(unmatched)})"))
+        parts.append(webpage.table(["system", "estimate"], unmatched[:500], numbers=False))
+    return parts
+
+
+def _methods(summary: dict[str, Any]) -> list[str]:
+    definitions = [[m["label"], m["definition"]] for m in summary["metrics"].values()]
+    interval = summary["intervals"]
+    text = (
+        f"Intervals: {interval['method']}, {interval['draws']} draws, seed {interval['seed']}. "
+        f"{'; '.join(f'{key}: {value}' for key, value in summary['parameters'].items())}."
+    )
+    versions = ", ".join(f"{name} {version}" for name, version in summary["versions"].items())
+    origins = [
+        [s["name"], ", ".join(f"{key} {value}" for key, value in s["origin"].items()) or "not recorded"]
+        for s in summary["systems"]
+    ]
+    return [
+        webpage.heading("How this was measured"),
+        webpage.table(["metric", "definition"], definitions, numbers=False),
+        webpage.paragraph(text),
+        webpage.table(["system", "made with"], origins, numbers=False),
+        webpage.paragraph(f"Versions: {versions}.", "soft"),
+    ]
+
+
+__all__ = ["build", "is_floor", "scores_table"]
