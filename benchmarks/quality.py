@@ -2,162 +2,144 @@
 
     python benchmarks/quality.py --data data/LibriSpeech [--split val] [--checkpoint default]
 
-Writes ``docs/results-SPLIT.json`` (every utterance's scores) and ``docs/results-SPLIT.md``; for the ``val`` split also
-the table in the README. Every system starts from the same mel of the same recording. Intervals are 95 % bootstrap
-intervals of the mean, resampled by speaker. Times are of this process on this machine.
+Runs the commands that a user would: ``diffwave synthesize`` and ``diffwave baseline`` for every system, then ``diffwave
+evaluate`` for all of them. Writes ``docs/results-SPLIT.json`` (the evaluation's summary), ``docs/results-SPLIT.csv``
+(every utterance) and ``docs/results-SPLIT.md``; for the ``val`` split also the table in the README. The report with
+players and spectrograms stays in ``outputs/quality-SPLIT/report``.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import time
-from collections.abc import Callable
+import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from diffwave.audio import read_audio
-from diffwave.baseline import griffin_lim, mel_consistency
-from diffwave.evaluation import metrics
+from diffwave.cli.main import main as diffwave
+from diffwave.evaluation.metrics import METRICS
 from diffwave.files import write_text
 from diffwave.vocoder import Vocoder
 from machine import environment
 
 ROOT = Path(__file__).resolve().parent.parent
-SCORES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
-    "PESQ-WB": metrics.pesq_wb,
-    "STOI": metrics.stoi,
-    "ESTOI": lambda reference, estimate: metrics.stoi(reference, estimate, extended=True),
-    "log-mel distance": metrics.log_mel_distance,
-    "level": metrics.level_difference,
-}
-DIGITS = {"PESQ-WB": 2, "STOI": 3, "ESTOI": 3, "log-mel distance": 3, "level": 2, "real-time factor": 3}
-_BOOTSTRAP = 2000
+COLUMNS = ("pesq_wb", "stoi", "estoi", "mr_stft", "log_mel", "synchrony", "level", "real_time_factor")
+SIGNED = ("synchrony", "level")
+DEFAULT, FLOOR = "default", "60 from noise"
 
 
 @dataclass(frozen=True)
 class System:
-    """One way from a mel ``[M, F]`` to a waveform ``[N]``."""
+    """A system of the table.
+
+    Args:
+        name: in the report.
+        label: in the table.
+        command: of diffwave, without inputs and outputs.
+    """
 
     name: str
-    synthesize: Callable[[Tensor], Tensor]
+    label: str
+    command: tuple[str, ...]
+
+    @property
+    def folder(self) -> str:
+        """Name of the folder of its outputs."""
+        return re.sub(r"\W+", "-", self.name)
 
 
-def systems(vocoder: Vocoder) -> list[System]:
+def systems(vocoder: Vocoder, checkpoint: str) -> list[System]:
     """The checkpoint at several settings, then the floors."""
-    own = vocoder.config.sampling.consistency_iterations
+    own = vocoder.config.sampling
 
-    def model(steps: int, sampler: str, consistency: int) -> System:
-        chosen = (steps, sampler, consistency) == (vocoder.config.sampling.steps, vocoder.config.sampling.sampler, own)
-        name = f"**default: {steps} steps, {sampler}" if chosen else f"{steps} steps, {sampler}"
-        name += f", {consistency} consistency iterations" if consistency else ", network alone"
-        return System(
-            name + ("**" if chosen else ""),
-            lambda mel: vocoder.synthesize(mel, steps, sampler, consistency=consistency),
-        )
+    def model(steps: int, consistency: int) -> System:
+        default = (steps, "ddim", consistency) == (own.steps, own.sampler, own.consistency_iterations)
+        name = f"{steps} steps + {consistency}" if consistency else f"{steps} steps, network alone"
+        label = f"{steps} steps, ddim, " + (f"{consistency} consistency iterations" if consistency else "network alone")
+        settings = ("--steps", str(steps), "--sampler", "ddim", "--consistency", str(consistency))
+        command = ("synthesize", "--checkpoint", checkpoint, *settings)
+        return System(DEFAULT, f"**default: {label}**", command) if default else System(name, label, command)
 
-    settings = [(6, "ddim", 0), (12, "ddim", 0), (6, "ddim", 20), (6, "ddim", 60)]
-    return [model(*setting) for setting in settings] + floors(vocoder)
-
-
-def floors(vocoder: Vocoder) -> list[System]:
-    """Systems without a network: librosa's Griffin-Lim, and mel consistency from white noise."""
-    front_end = vocoder.front_end
-
-    def from_noise(iterations: int) -> System:
-        return System(
-            f"no network: {iterations} consistency iterations from noise",
-            lambda mel: mel_consistency(front_end, mel, iterations),
-        )
+    def floor(kind: str, iterations: int, name: str, label: str) -> System:
+        command = ("baseline", "--system", kind, "--iterations", str(iterations))
+        return System(name, f"no network: {label}", command)
 
     return [
-        System("no network: Griffin-Lim, 60 iterations (librosa)", lambda mel: griffin_lim(front_end, mel)),
-        from_noise(20),
-        from_noise(60),
+        *(model(*setting) for setting in ((6, 0), (12, 0), (6, 20), (6, 60))),
+        floor("griffin-lim", 60, "Griffin-Lim", "Griffin-Lim, 60 iterations (librosa)"),
+        floor("mel-consistency", 20, "20 from noise", "20 consistency iterations from noise"),
+        floor("mel-consistency", 60, FLOOR, "60 consistency iterations from noise"),
     ]
 
 
-def score_system(system: System, vocoder: Vocoder, paths: list[Path]) -> list[dict[str, Any]]:
-    """Scores of one system on every utterance."""
-    rows = []
-    for path in paths:
-        wav = read_audio(path, vocoder.sample_rate).wav
-        mel = vocoder.mel(wav)
-        begun = time.perf_counter()
-        estimate = system.synthesize(mel)[: len(wav)].cpu()
-        elapsed = time.perf_counter() - begun
-        row: dict[str, Any] = {"utterance": path.stem, "speaker": path.stem.split("-")[0]}
-        row["real-time factor"] = elapsed / (len(wav) / vocoder.sample_rate)
-        for name, function in SCORES.items():
-            row[name] = function(wav.numpy(), estimate.numpy())
-        rows.append(row)
-    return rows
+def recordings(data: Path, split: str, limit: int | None, folder: Path) -> Path:
+    """The split's recordings in one folder."""
+    names = (ROOT / "recipes/librispeech/splits" / f"{split}.txt").read_text(encoding="utf-8").split()[:limit]
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for name in names:
+        (folder / Path(name).name).symlink_to((data / name).resolve())
+    return folder
 
 
-def summarize(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Mean and 95 % interval of every score; the median of the real-time factor."""
-    speakers = sorted({row["speaker"] for row in rows})
-    members = {s: [i for i, row in enumerate(rows) if row["speaker"] == s] for s in speakers}
-    rng = np.random.default_rng(0)
-    draws = [
-        np.concatenate([members[speakers[k]] for k in rng.integers(0, len(speakers), len(speakers))])
-        for _ in range(_BOOTSTRAP)
-    ]
-    summary = {}
-    for name in DIGITS:
-        values = np.array([row[name] for row in rows])
-        if name == "real-time factor":
-            low, middle, high = np.percentile(values, [5, 50, 95])
-            summary[name] = {"median": float(middle), "p5": float(low), "p95": float(high)}
-            continue
-        means = [values[draw].mean() for draw in draws]
-        low, high = np.percentile(means, [2.5, 97.5])
-        summary[name] = {"mean": float(values.mean()), "low": float(low), "high": float(high)}
-    return summary
+def make(system: System, reference: Path, folder: Path, device: str) -> None:
+    """Run a system's command on all recordings."""
+    shutil.rmtree(folder, ignore_errors=True)
+    inputs = (
+        (str(reference), "--device", device) if system.command[0] == "synthesize" else ("--reference", str(reference))
+    )
+    code = diffwave([system.command[0], *inputs, "--output", str(folder), *system.command[1:]])
+    if code:
+        raise SystemExit(f"diffwave {' '.join(system.command)}: exit code {code}")
 
 
 def table(results: dict[str, Any]) -> str:
     """The results as a Markdown table."""
-    header = ["system", "PESQ-WB", "STOI", "ESTOI", "log-mel distance, nat", "level, dB", "real-time factor"]
+    header = ["system", *(METRICS[name].label for name in COLUMNS)]
     lines = ["| " + " | ".join(header) + " |", "|---" + "|---:" * (len(header) - 1) + "|"]
     for system in results["systems"]:
-        cells = [system["name"]]
-        for name, digits in DIGITS.items():
-            figures = system["summary"][name]
-            if "median" in figures:
-                cells.append(f"{figures['median']:.{digits}f}")
-            else:
-                half = (figures["high"] - figures["low"]) / 2
-                sign = "+" if name == "level" else ""
-                cells.append(f"{figures['mean']:{sign}.{digits}f} ± {half:.{digits}f}")
+        cells = [results["labels"][system["name"]], *(_cell(name, system["scores"][name]) for name in COLUMNS)]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
+def _cell(name: str, score: dict[str, Any]) -> str:
+    digits = METRICS[name].decimals
+    if name == "real_time_factor":
+        return f"{score['median']:.{digits}f}"
+    sign = "+" if name in SIGNED else ""
+    return f"{score['mean']:{sign}.{digits}f} ± {(score['high'] - score['low']) / 2:.{digits}f}"
+
+
 def page(results: dict[str, Any]) -> str:
     """The results page."""
-    where, story = results["environment"], results["training"]
+    where, story, split = results["environment"], results["training"], results["split"]
+    first = results["systems"][0]
     return "\n".join(
         [
-            f"# Results on the {results['split']} split",
+            f"# Results on the {split} split",
             "",
-            f"Generated by `{results['command']}`; the scores of every utterance are in "
-            f"[results-{results['split']}.json](results-{results['split']}.json).",
+            f"Generated by `{results['command']}`, which runs `diffwave synthesize`, `diffwave baseline` and `diffwave "
+            f"evaluate`; the scores of every utterance are in [results-{split}.csv](results-{split}.csv), the summary "
+            f"with paired comparisons in [results-{split}.json](results-{split}.json).",
             "",
-            f"{results['utterances']} utterances of {results['speakers']} LibriSpeech speakers, none of whom is in the "
-            "training data. Every system gets the same mel of the same recording. Mean ± half of the 95 % bootstrap "
-            "interval over speakers; the real-time factor is the median over utterances.",
+            f"{first['rows']} utterances of {first['speakers']} LibriSpeech speakers, none of whom is in the training "
+            "data. Every system gets the same mel of the same recording. Mean ± half of the 95 % bootstrap interval "
+            "over speakers; the real-time factor is the median over utterances.",
             "",
             table(results),
             "",
-            "PESQ hardly hears phase: iterating towards the mel without any network scores high at it. A network has "
-            "to earn its place above those rows, and in what PESQ does not hear.",
+            "PESQ hardly hears phase, and mel distances do not at all: iterating towards the mel without any network "
+            "scores high at them. Band synchrony is how much less the envelopes of neighbouring bands move together "
+            "than in the recording: 0 is as in speech "
+            "([what it hears and what not](benchmarks/columns.md)). A network has to earn its place above the floor's "
+            "rows, and in what PESQ does not hear.",
             "",
+            *_against_floor(results),
             f"Checkpoint: {story.get('iterations')} iterations of {story.get('batch_size')} crops of "
             f"{story.get('crop_seconds')} s, {story.get('seconds', 0) / 60:.0f} minutes on {story.get('device')}.",
             "",
@@ -168,11 +150,34 @@ def page(results: dict[str, Any]) -> str:
     )
 
 
+def _against_floor(results: dict[str, Any]) -> list[str]:
+    """Paired differences of the default from as many consistency iterations from noise."""
+    rows = [row for row in results["comparisons"] if (row["a"], row["b"]) == (DEFAULT, FLOOR)]
+    if not rows:
+        return []
+    lines = [
+        "What the network adds to 60 consistency iterations, paired by utterance (for band synchrony and level, of "
+        "absolute values):",
+        "",
+        "| metric | default − 60 iterations from noise | 95 % interval | utterances won | p (Wilcoxon, Holm) |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for row in rows:
+        digits = METRICS[row["metric"]].decimals
+        interval = f"[{row['low']:+.{digits}f}, {row['high']:+.{digits}f}]"
+        won = f"{row['a_better']} of {row['n']}"
+        p = "< .001" if row["p_holm"] < 0.001 else f"{row['p_holm']:.3f}"
+        label = METRICS[row["metric"]].label
+        lines.append(f"| {label} | {row['difference']:+.{digits}f} | {interval} | {won} | {p} |")
+    return [*lines, ""]
+
+
 def training_table(vocoder: Vocoder) -> str:
     """How the checkpoint was trained, as a Markdown table."""
     story = vocoder.training_story
     parameters = sum(parameter.numel() for parameter in vocoder.network.parameters())
     hours = story["iterations"] * story["batch_size"] * story["crop_seconds"] / 3600
+    on_cpu = f"{story['seconds'] / 60:.0f} minutes on one CPU core, beside other work, pauses included"
     rows = {
         "parameters": f"{parameters:,}",
         "data": f"LibriSpeech train-clean-100, the {story['utterances']} utterances ({story['data_hours']} h) of "
@@ -181,10 +186,7 @@ def training_table(vocoder: Vocoder) -> str:
         f"train.iterations={story['iterations']} train.decay_iterations=5000`, in several sittings",
         "iterations": f"{story['iterations']:,} of {story['batch_size']} crops of {story['crop_seconds']} s "
         f"({hours:.0f} hours of audio)",
-        "time": f"{story['seconds'] / 60:.0f} minutes on one {story['device'].upper()} core, beside other work, pauses "
-        "included"
-        if story["device"] == "cpu"
-        else f"{story['seconds'] / 60:.0f} minutes on one GPU",
+        "time": on_cpu if story["device"] == "cpu" else f"{story['seconds'] / 60:.0f} minutes on one GPU",
         "weights": "exponential moving average, stored in float16",
     }
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {text} |" for name, text in rows.items())])
@@ -198,7 +200,7 @@ def replace_block(text: str, name: str, content: str) -> str:
 
 
 def main() -> None:
-    """Score, write, and print the table."""
+    """Synthesize, score, write, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="LibriSpeech root")
     parser.add_argument("--split", choices=("val", "test"), default="val")
@@ -206,33 +208,49 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--limit", type=int, default=None, help="only so many utterances (for a try)")
     options = parser.parse_args()
-    names = (ROOT / "recipes/librispeech/splits" / f"{options.split}.txt").read_text(encoding="utf-8").split()
-    paths = [options.data / name for name in names][: options.limit]
     vocoder = Vocoder.from_pretrained(options.checkpoint, options.device)
-    results: dict[str, Any] = {
+    chosen = systems(vocoder, options.checkpoint)
+    work = ROOT / "outputs" / f"quality-{options.split}"
+    reference = recordings(options.data, options.split, options.limit, work / "reference")
+    for system in chosen:
+        make(system, reference, work / system.folder, options.device)
+    results = evaluate(reference, work, chosen, options.device) | {
         "split": options.split,
         "command": f"python benchmarks/quality.py --data data/LibriSpeech --split {options.split}",
-        "utterances": len(paths),
-        "speakers": len({path.stem.split("-")[0] for path in paths}),
+        "labels": {system.name: system.label for system in chosen},
         "environment": environment() | {"threads": torch.get_num_threads(), "device": str(vocoder.device)},
         "training": vocoder.training_story,
         "training_table": training_table(vocoder),
-        "systems": [],
     }
-    for system in systems(vocoder):
-        rows = score_system(system, vocoder, paths)
-        results["systems"].append({"name": system.name, "summary": summarize(rows), "rows": rows})
-        print(table({"systems": results["systems"][-1:]}).splitlines()[-1], flush=True)
-    if options.limit is None:
-        write_results(results)
+    print(table(results))
+    if options.limit is None and options.checkpoint == "default":
+        write_results(results, work / "report")
 
 
-def write_results(results: dict[str, Any]) -> None:
-    """Write JSON, page, and for the val split the README's table."""
+def evaluate(reference: Path, work: Path, chosen: list[System], device: str) -> dict[str, Any]:
+    """Run ``diffwave evaluate`` on all systems; returns its summary, with paths that mean something elsewhere."""
+    estimates = [argument for s in chosen for argument in ("--estimate", f"{s.name}={work / s.folder}")]
+    report = work / "report"
+    common = ["--reference", str(reference), "--report", str(report), "--device", device, "--force"]
+    code = diffwave(["evaluate", *common, *estimates])
+    if code:
+        raise SystemExit(f"diffwave evaluate: exit code {code}")
+    summary: dict[str, Any] = json.loads((report / "summary.json").read_text(encoding="utf-8"))
+    for system in summary["systems"]:
+        system["folder"] = system["name"]
+    return summary | {"reference": reference.name}
+
+
+def write_results(results: dict[str, Any], report: Path) -> None:
+    """Write JSON, CSV, page, and for the val split the README's table and picture."""
     folder = ROOT / "docs"
-    write_text(folder / f"results-{results['split']}.json", json.dumps(results, indent=1) + "\n")
-    write_text(folder / f"results-{results['split']}.md", page(results))
-    if results["split"] == "val":
+    split = results["split"]
+    write_text(folder / f"results-{split}.json", json.dumps(results, indent=1) + "\n")
+    rows = (report / "utterances.csv").read_text(encoding="utf-8")
+    write_text(folder / f"results-{split}.csv", rows.replace(f"{report.parent}/", ""))
+    write_text(folder / f"results-{split}.md", page(results))
+    if split == "val":
+        shutil.copyfile(report / "scores.png", folder / "images" / "evaluation.png")
         readme = ROOT / "README.md"
         text = replace_block(readme.read_text(encoding="utf-8"), "results", table(results))
         write_text(readme, replace_block(text, "training", results["training_table"]))

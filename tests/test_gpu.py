@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 
 from diffwave.audio import read_audio
+from diffwave.cli.main import main
 from diffwave.vocoder import Vocoder
 
 pytestmark = [
@@ -34,3 +36,21 @@ def test_a_batch_on_a_gpu_equals_one_by_one() -> None:
     for mel, output in zip(mels, together, strict=True):
         alone = vocoder.synthesize(mel, consistency=0)
         assert float((output - alone).norm() / alone.norm()) < 0.02
+
+
+@pytest.mark.gpu
+def test_spectral_scores_on_a_gpu_equal_those_of_the_workers(tmp_path: Path) -> None:
+    """The whole command, with spectral metrics in batches on the GPU and PESQ in the workers meanwhile."""
+    speech = Path(__file__).parent / "data"
+    rows = {}
+    for device in ("cpu", "cuda"):
+        report = tmp_path / device
+        estimate = f"copy={speech}"
+        arguments = ["--reference", str(speech), "--estimate", estimate, "--report", str(report), "--floor", "2"]
+        assert main(["evaluate", *arguments, "--device", device]) == 0
+        summary = json.loads((report / "summary.json").read_text())
+        rows[device] = {s["name"]: s["scores"] for s in summary["systems"]}
+    for system, scores in rows["cpu"].items():
+        for name, score in scores.items():
+            if score["n"]:
+                assert rows["cuda"][system][name]["mean"] == pytest.approx(score["mean"], rel=1e-3, abs=1e-4), name

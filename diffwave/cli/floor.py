@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from diffwave.cli.results import BaselineSettings
     from diffwave.evaluation.pairs import System
 
 _LONGEST = 30.0  # s; longer recordings are not taken for the floor
@@ -24,9 +25,9 @@ def make_floors(systems: list[System], reference: Path, report: Path, count: int
         speaker: as for :func:`diffwave.evaluation.pairs.match`.
     """
     from diffwave.evaluation.pairs import match
-    from diffwave.evaluation.summary import FLOORS, is_floor
+    from diffwave.evaluation.summary import FLOORS
 
-    if count == 0 or any(is_floor(system) for system in systems):
+    if count == 0 or any(system.origin.get("baseline") in FLOORS for system in systems):
         return []
     recordings = _floor_recordings(systems[0], count)
     floors = []
@@ -36,15 +37,23 @@ def make_floors(systems: list[System], reference: Path, report: Path, count: int
         if not any((folder / f"{key}.wav").is_file() for key in recordings):
             return []
         (floor,) = match(reference, {name: folder}, speaker)
-        pairs = tuple(pair for pair in floor.pairs if pair.estimate.is_file() and pair.utterance in recordings)
         taken = {system.name for system in systems}
         label = name if name not in taken else f"{name} (floor)"
-        floors.append(_renamed(floor, label, pairs))
+        # Times are left out: a run that was interrupted gives the same summary as one that was not.
+        pairs = tuple(
+            replace(pair, system=label, recorded={})
+            for pair in floor.pairs
+            if pair.estimate.is_file() and pair.utterance in recordings
+        )
+        floors.append(replace(floor, name=label, pairs=pairs, unmatched=(), origin=asdict(_settings(name))))
     return floors
 
 
-def _renamed(system: System, name: str, pairs: tuple[Any, ...]) -> System:
-    return replace(system, name=name, pairs=tuple(replace(pair, system=name) for pair in pairs), unmatched=())
+def _settings(name: str) -> BaselineSettings:
+    from diffwave.baseline import CONSISTENCY_ITERATIONS
+    from diffwave.cli.results import BaselineSettings
+
+    return BaselineSettings(name, CONSISTENCY_ITERATIONS, "default")
 
 
 def _floor_recordings(system: System, count: int) -> dict[str, Path]:
@@ -65,10 +74,8 @@ def _floor_recordings(system: System, count: int) -> dict[str, Path]:
 
 def _make_floor(name: str, recordings: dict[str, Path], folder: Path) -> None:
     """What an interrupted evaluation has made already is kept."""
-    from diffwave.baseline import CONSISTENCY_ITERATIONS
     from diffwave.cli.baseline import make
-    from diffwave.cli.results import BaselineSettings
 
     missing = {key: path for key, path in recordings.items() if not (folder / f"{key}.wav").is_file()}
     if missing:
-        make(missing, folder, BaselineSettings(name, CONSISTENCY_ITERATIONS, "default"))
+        make(missing, folder, _settings(name))

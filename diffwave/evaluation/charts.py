@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from diffwave.evaluation.metrics import Metric
-from diffwave.evaluation.summary import Results, is_floor
+from diffwave.evaluation.metrics import RECORD, Metric
+from diffwave.evaluation.summary import Results, floors
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,8 +32,8 @@ def _figure(width: float, height: float) -> Figure:
 
 def _panels(results: Results, metrics: list[Metric]) -> tuple[Figure, list[Any]]:
     """A figure with one panel per metric, side by side."""
-    rows = math.ceil(len(metrics) / _COLUMNS)
-    figure = _figure(11.5, rows * (0.7 + 0.36 * len(results.systems)))
+    rows = max(1, math.ceil(len(metrics) / _COLUMNS))
+    figure = _figure(11.5, rows * (0.85 + 0.34 * len(results.systems)))
     axes = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
     for panel in axes[len(metrics) :]:
         panel.set_visible(False)
@@ -41,13 +41,15 @@ def _panels(results: Results, metrics: list[Metric]) -> tuple[Figure, list[Any]]
 
 
 def _shown(results: Results) -> list[Metric]:
-    """Metrics that some system has a score of and in which better means something."""
-    return [m for m in results.metrics if m.better and any(results.values(s.name, m.name) for s in results.systems)]
+    """Computed metrics that some system has a score of."""
+    able = [metric for metric in results.metrics if metric.better and metric.kind != RECORD]
+    return [metric for metric in able if any(results.values(system.name, metric.name) for system in results.systems)]
 
 
 def _colors(results: Results) -> list[str]:
     own = iter(_COLORS * (1 + len(results.systems) // len(_COLORS)))
-    return [_FLOOR_COLOR if is_floor(system) else next(own) for system in results.systems]
+    under = floors(results.systems)
+    return [_FLOOR_COLOR if system.name in under else next(own) for system in results.systems]
 
 
 def _label_panel(panel: Any, results: Results, metric: Metric, first: bool) -> None:

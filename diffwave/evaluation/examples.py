@@ -10,7 +10,7 @@ from diffwave.evaluation import charts
 from diffwave.evaluation.metrics import RECORD, SAMPLE_RATE, Metric
 from diffwave.evaluation.pairs import Pair
 from diffwave.evaluation.scoring import Loading, MismatchError, load_pair
-from diffwave.evaluation.summary import Results, Row, is_floor
+from diffwave.evaluation.summary import Results, Row, floors
 
 _LONGEST = 15.0  # s shown and played
 
@@ -32,7 +32,7 @@ def examples(results: Results) -> list[str]:
         if not cards:
             continue
         title = webpage.escape(system.name)
-        opened = "" if is_floor(system) else " open"
+        opened = "" if system.name in floors(results.systems) else " open"
         parts.append(f"<details{opened}><summary><b>{title}</b></summary>{''.join(cards)}</details>")
     return parts
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from diffwave.evaluation import perceptual, pitch, spectral
 from diffwave.evaluation.perceptual import MetricError
+from diffwave.evaluation.synchrony import synchrony_difference
 
 SAMPLE_RATE = 16000
 GROUP = "diffwave.metrics"
@@ -115,6 +116,15 @@ METRICS: dict[str, Metric] = {
             lambda signals: level_difference(signals.reference, signals.estimate),
             "Level of the estimate above the reference's, without constant offsets.",
         ),
+        Metric(
+            "synchrony",
+            "band synchrony",
+            "zero",
+            3,
+            SIGNAL,
+            lambda signals: synchrony_difference(signals.reference, signals.estimate, SAMPLE_RATE),
+            "Correlation of fine (1-30 ms) envelopes of neighbouring bands, 1-6.5 kHz, above the reference's.",
+        ),
         _spectral("lsd", "LSD, dB", "Log-spectral distance: RMS over bins, mean over 1024-point frames every 256."),
         _spectral(
             "log_mel", "log-mel distance, nat", "Mean absolute difference of ln-mels (80 slaney bands, 0-8 kHz)."
@@ -168,6 +178,7 @@ DEFAULT = (
     "log_mel",
     "mr_stft",
     "mr_stft_aligned",
+    "synchrony",
     "level",
     "real_time_factor",
     "steps",

@@ -1,4 +1,4 @@
-"""What an evaluation leaves: ``utterances.csv``, ``summary.json``, ``report.html``, each whole or not there."""
+"""What an evaluation leaves: ``utterances.csv``, ``summary.json``, ``scores.png``, ``report.html``, each whole."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 import diffwave
 from diffwave.audio import RESAMPLER
+from diffwave.evaluation.charts import intervals
 from diffwave.evaluation.metrics import GROUP, METRICS, SAMPLE_RATE
 from diffwave.evaluation.pitch import SETTINGS as PITCH
 from diffwave.evaluation.report import build
@@ -19,7 +20,7 @@ from diffwave.evaluation.spectral import LSD_FFT, LSD_HOP, MEL, MR_STFT
 from diffwave.evaluation.summary import Results, summarize
 from diffwave.files import atomic_path, write_text
 
-CSV, SUMMARY, REPORT = "utterances.csv", "summary.json", "report.html"
+CSV, SUMMARY, PICTURE, REPORT = "utterances.csv", "summary.json", "scores.png", "report.html"
 _PACKAGES = ("numpy", "scipy", "torch", "pesq", "pystoi", "librosa", "soundfile", "soxr")
 
 
@@ -57,7 +58,7 @@ def parameters(loading: Loading, device: str) -> dict[str, Any]:
 
 
 def write(folder: Path, results: Results, reference: Path, loading: Loading, device: str) -> dict[str, Any]:
-    """Write the three files and return the summary.
+    """Write the files and return the summary.
 
     Args:
         folder: of the report; exists.
@@ -74,11 +75,16 @@ def write(folder: Path, results: Results, reference: Path, loading: Loading, dev
         "versions": environment(results),
     }
     _write_csv(folder / CSV, results)
-    # Outputs that other programs read come last but one: who sees the summary can rely on the table.
     write_text(folder / SUMMARY, json.dumps(summary, indent=1, allow_nan=False) + "\n")
+    _write_picture(folder / PICTURE, results, summary)
     names = ", ".join(system.name for system in results.systems if system.name)
     write_text(folder / REPORT, build(results, summary, f"Evaluation of {names}"))
     return summary
+
+
+def _write_picture(path: Path, results: Results, summary: dict[str, Any]) -> None:
+    with atomic_path(path) as temporary:
+        intervals(results, summary).savefig(temporary, format="png", metadata={"Software": None})
 
 
 def _write_csv(path: Path, results: Results) -> None:

@@ -8,7 +8,7 @@ from diffwave import webpage
 from diffwave.evaluation import charts
 from diffwave.evaluation.examples import examples
 from diffwave.evaluation.metrics import RECORD, Metric
-from diffwave.evaluation.summary import Results, is_floor
+from diffwave.evaluation.summary import Results
 from diffwave.webpage import Raw
 
 _WORDS = {"higher": "↑", "lower": "↓", "zero": "→ 0", "": ""}
@@ -45,16 +45,19 @@ def build(results: Results, summary: dict[str, Any], title: str) -> str:
 
 
 def scores_table(results: Results, summary: dict[str, Any]) -> str:
-    """Mean and interval of every system and metric."""
-    header = ["system", "ok", *(f"{metric.label} {_WORDS[metric.better]}".strip() for metric in results.metrics)]
-    rows: list[list[str | Raw]] = []
+    """Mean and interval of every metric, a line for each, a column for each system."""
+    header: list[str | Raw] = ["metric"]
     for system in summary["systems"]:
         name = webpage.escape(system["name"])
-        cells: list[str | Raw] = [Raw(f"<i>{name}</i>" if system["floor"] else f"<b>{name}</b>")]
-        cells.append(f"{system['status']['ok']} of {system['rows']}")
-        cells.extend(Raw(_cell(system["scores"][metric.name], metric)) for metric in results.metrics)
-        rows.append(cells)
-    return webpage.table(header, rows)
+        header.append(Raw(f"<i>{name}</i>" if system["floor"] else name))
+    counts = [f"{system['status']['ok']} of {system['rows']}" for system in summary["systems"]]
+    rows: list[list[str | Raw]] = []
+    for metric in results.metrics:
+        scores = [system["scores"][metric.name] for system in summary["systems"]]
+        if any(score["n"] for score in scores):
+            label = f"{metric.label} {_WORDS[metric.better]}".strip()
+            rows.append([label, *(Raw(_cell(score, metric)) for score in scores)])
+    return webpage.table(header, [*rows, ["rows that are ok", *counts]])
 
 
 def _cell(score: dict[str, Any], metric: Metric) -> str:
@@ -104,7 +107,7 @@ def _floor(results: Results, summary: dict[str, Any]) -> list[str]:
     note = (
         "PESQ hardly hears phase, and STOI and mel distances do not at all: audio without any network scores high at "
         "them. A system that does not beat the floor there may still sound better, and one that does may not; the "
-        "columns that hear the difference are MR-STFT, pitch and voicing, and in the end people."
+        "column that hears the difference is band synchrony, and in the end people do."
     )
     return [*parts, webpage.paragraph(note, "soft")]
 
@@ -118,21 +121,11 @@ def _comparisons(results: Results, summary: dict[str, Any]) -> list[str]:
         label, digits = labels[row["metric"]]
         better = {"a": row["a"], "b": row["b"]}.get(row["verdict"], "open")
         interval = "–" if row["low"] is None else f"[{row['low']:+.{digits}f}, {row['high']:+.{digits}f}]"
-        cells = [f"{row['a']} − {row['b']}", label, f"{row['difference']:+.{digits}f}", interval]
-        cells += [f"{row['a_better']} : {row['b_better']}", _p(row["p"]), _p(row["p_holm"]), better, str(row["n"])]
-        rows.append([*cells, str(row["dropped"])])
-    header = [
-        "systems",
-        "metric",
-        "difference",
-        "95 % interval",
-        "utterances won",
-        "p",
-        "p (Holm)",
-        "better",
-        "n",
-        "dropped",
-    ]
+        cells = [f"{row['a']} − {row['b']}", label, f"{row['difference']:+.{digits}f}", interval, better]
+        won = f"{row['a_better']} : {row['b_better']}"
+        dropped = f" ({row['dropped']} dropped)" if row["dropped"] else ""
+        rows.append([*cells, won, _p(row["p"]), _p(row["p_holm"]), f"{row['n']}{dropped}"])
+    header = ["systems", "metric", "difference", "95 % interval", "better", "won", "p", "p (Holm)", "utterances"]
     text = (
         "On the utterances that both systems have a score of; of metrics that should be zero, absolute values are "
         "compared. " + summary["tests"] + "."
@@ -192,6 +185,3 @@ def _methods(summary: dict[str, Any]) -> list[str]:
         webpage.table(["system", "made with"], origins, numbers=False),
         webpage.paragraph(f"Versions: {versions}.", "soft"),
     ]
-
-
-__all__ = ["build", "is_floor", "scores_table"]

@@ -52,10 +52,10 @@ def run(systems: list[System], settings: RunSettings, journal: Journal, progress
     left = [row for row, pair in enumerate(pairs) if (pair.system, pair.utterance) not in done]
     if not left:
         return
-    filterbank = _filterbank()
+    filterbank = mel_filters()
     on_gpu = settings.device != "cpu" and any(metric.kind == SPECTRAL for metric in settings.metrics)
     batches = SpectralBatches(pairs, filterbank, settings.device, settings.loading) if on_gpu else None
-    names = _computed(settings.metrics, without_spectral=on_gpu)
+    names = worker_metrics(settings.metrics, without_spectral=on_gpu)
     worker_settings = WorkerSettings(names, filterbank, settings.loading, settings.timeout)
     try:
         for outcome in _outcomes(pairs, left, worker_settings, settings.workers, batches):
@@ -97,7 +97,7 @@ def _complete(outcome: Outcome, pair: Pair, metrics: tuple[Metric, ...], batches
                 outcome.status = METRIC_ERROR if outcome.status == OK else outcome.status
 
 
-def _computed(metrics: tuple[Metric, ...], without_spectral: bool) -> tuple[str, ...]:
+def worker_metrics(metrics: tuple[Metric, ...], without_spectral: bool) -> tuple[str, ...]:
     """Names of what the workers compute: cheap and safe metrics first, plug-ins next, PESQ last."""
     kinds = (RECORD, SPECTRAL) if without_spectral else (RECORD,)
     chosen = [metric.name for metric in metrics if metric.kind not in kinds]
@@ -106,7 +106,8 @@ def _computed(metrics: tuple[Metric, ...], without_spectral: bool) -> tuple[str,
     return (*own, *others, *(["pesq_wb"] if "pesq_wb" in chosen else []))
 
 
-def _filterbank() -> np.ndarray:
+def mel_filters() -> np.ndarray:
+    """Mel filters of the spectral metrics, float32 ``[M, K]``."""
     from diffwave.mel import mel_filterbank
 
     filters: np.ndarray = mel_filterbank(MEL).numpy()

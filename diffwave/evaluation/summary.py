@@ -59,9 +59,10 @@ def collect(systems: Sequence[System], metrics: Sequence[Metric], outcomes: dict
     return Results(tuple(systems), tuple(metrics), rows)
 
 
-def is_floor(system: System) -> bool:
-    """Whether a system's record says that it was made without a network, from the mel."""
-    return system.origin.get("baseline") in FLOORS
+def floors(systems: Sequence[System]) -> set[str]:
+    """Names of the systems made without a network, by their record; none if there are no others to stand on them."""
+    names = {system.name for system in systems if system.origin.get("baseline") in FLOORS}
+    return names if len(names) < len(systems) else set()
 
 
 def summarize(results: Results) -> dict[str, Any]:
@@ -91,7 +92,7 @@ def _system(results: Results, system: System) -> dict[str, Any]:
     return {
         "name": system.name,
         "folder": str(system.folder),
-        "floor": is_floor(system),
+        "floor": system.name in floors(results.systems),
         "origin": system.origin,
         "rows": len(rows),
         "status": counts,
@@ -127,7 +128,8 @@ def _describe(results: Results, system: str, metric: Metric) -> dict[str, Any]:
 
 def compare(results: Results) -> list[dict[str, Any]]:
     """Paired differences of every two systems, except of two floors, on the utterances that both have scores of."""
-    pairs = [(a, b) for a, b in combinations(results.systems, 2) if not (is_floor(a) and is_floor(b))]
+    under = floors(results.systems)
+    pairs = [(a, b) for a, b in combinations(results.systems, 2) if not {a.name, b.name} <= under]
     metrics = [metric for metric in results.metrics if metric.better and metric.kind != RECORD]
     rows = [_difference(results, a.name, b.name, metric) for a, b in pairs for metric in metrics]
     rows = [row for row in rows if row["n"]]
@@ -178,14 +180,14 @@ def _verdict(one: float, other: float) -> str:
 
 def _floor(results: Results, comparisons: list[dict[str, Any]]) -> dict[str, Any]:
     """Where systems with a network do not beat those without."""
-    floors = [system.name for system in results.systems if is_floor(system)]
+    under = floors(results.systems)
     verdicts = []
     for row in comparisons:
-        if row["b"] in floors or row["a"] in floors:
-            system, floor = (row["a"], row["b"]) if row["b"] in floors else (row["b"], row["a"])
+        if row["b"] in under or row["a"] in under:
+            system, floor = (row["a"], row["b"]) if row["b"] in under else (row["b"], row["a"])
             won = row["verdict"] == ("a" if system == row["a"] else "b")
             verdicts.append({"system": system, "floor": floor, "metric": row["metric"], "beats": won})
-    return {"systems": floors, "verdicts": verdicts}
+    return {"systems": [s.name for s in results.systems if s.name in under], "verdicts": verdicts}
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
