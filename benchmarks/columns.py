@@ -131,10 +131,10 @@ def page(results: dict[str, Any]) -> str:
             "",
             *lines,
             "",
-            "A column that hears what people hear stays at its best value for changes that nobody calls an artefact, moves "
-            "little for the slight ones, and far for audio whose phases were made up: random phase, Griffin-Lim, mel "
-            "consistency. In one figure per column: the share of utterances for which the worst of the changes that "
-            "are harmless or slight still scores better than the best of Griffin-Lim and mel consistency "
+            "A column that hears what people hear stays at its best value for changes that nobody calls an artefact, "
+            "moves little for the slight ones, and far for audio whose phases were made up: random phase, Griffin-Lim, "
+            "mel consistency. In one figure per column: the share of utterances for which the worst of the changes "
+            "that are harmless or slight still scores better than the best of Griffin-Lim and mel consistency "
             "(1 separates them always, 0 puts them the wrong way round).",
             "",
             "| metric | separates speech from audio without a network |",

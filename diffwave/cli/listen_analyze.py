@@ -1,0 +1,69 @@
+"""``diffwave listen analyze``: what the answers of a listening test say, with intervals and screening."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from diffwave.cli.arguments import CommandParser, path_argument
+from diffwave.cli.errors import one_line
+from diffwave.cli.tables import table
+
+_SHOWN_NOTES = 5
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's arguments."""
+    result = CommandParser(prog="diffwave listen analyze", description=__doc__)
+    add = result.add_argument
+    results = "CSV of our page or server, of webMUSHRA's PHP service or of pymushra; or a folder of such files"
+    add("results", type=path_argument, nargs="+", metavar="RESULTS", help=results)
+    add("--key", type=path_argument, required=True, metavar="KEY", help="the private folder of the export")
+    add("--report", type=path_argument, required=True, metavar="DIR", help="folder for the report, new or empty")
+    add("--force", action="store_true", help="write into a folder that holds something")
+    add("--json", action="store_true", help="print the summary as JSON instead of a table")
+    return result
+
+
+def main(arguments: list[str]) -> int:
+    """Analyze, write the report, print the table."""
+    options = parser().parse_args(arguments)
+
+    from diffwave.listening.analysis import analyze
+    from diffwave.listening.documents import TEST_FILE, load_test
+    from diffwave.listening.ratings import join
+    from diffwave.listening.report import check_folder, summary_text, write_report
+    from diffwave.listening.results import read_results
+    from diffwave.listening.summary import score_table
+
+    check_folder(options.report, options.force)
+    key: Path = options.key
+    # Who names the key itself means the test beside it.
+    test = load_test(key.with_name(TEST_FILE) if key.suffix.lower() == ".csv" else key)
+    reading = read_results(options.results)
+    analysis = analyze(join(test, reading.answers))
+    document = write_report(options.report, test, reading, analysis, options.force)
+    if options.json:
+        print(summary_text(document), end="")
+    else:
+        print(one_line(f"{test.title or test.test_id}: {document['measure']}"))
+        header, rows = score_table(analysis)
+        print(table(header, [[one_line(cell) for cell in row] for row in rows]))
+    for note in _notes(document):
+        print(one_line(note), file=sys.stderr)
+    print(one_line(f"{options.report}: report.html, summary.json, ratings.csv, scores.png"), file=sys.stderr)
+    return 0
+
+
+def _notes(document: dict[str, object]) -> list[str]:
+    """What was left out, first the listeners."""
+    screening, notes = document["screening"], document["notes"]
+    assert isinstance(screening, dict)
+    assert isinstance(notes, list)
+    lines = [f"left out {v['listener']}: {'; '.join(v['reasons'])}" for v in screening["listeners"] if v["excluded"]]
+    if document["screened"] is None:
+        lines.append("the screening leaves nobody: the table is of all listeners")
+    shown = [str(note) for note in notes[:_SHOWN_NOTES]]
+    more = len(notes) - len(shown)
+    return [*lines, *shown, *([f"{more} more notes are in the report"] if more else [])]
