@@ -1,0 +1,106 @@
+"""``diffwave listen serve``: show a listening test in a lab and collect the answers on disk."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from diffwave.cli.arguments import CommandParser, path_argument
+from diffwave.cli.errors import reason
+from diffwave.cli.plan import InputError
+
+if TYPE_CHECKING:
+    from diffwave.listening.answers import AnswerStore
+    from diffwave.listening.server import ListeningServer
+
+
+def main(arguments: list[str]) -> int:
+    """Serve until interrupted; returns 0."""
+    args = _parser().parse_args(arguments)
+    from diffwave.listening.server import is_loopback
+
+    server = _open_server(args)
+    # A service manager ends a server with SIGTERM; it is Ctrl-C for those without a keyboard.
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        print(f"listening test: {server.url}", f"answers go to:  {server.store.table}", sep="\n", flush=True)
+        if not is_loopback(args.host):
+            print(
+                f"diffwave listen serve: everybody who reaches {args.host}:{server.server_port} over the network can "
+                "take this test and send answers, without encryption and without a password",
+                file=sys.stderr,
+            )
+        print("Ctrl-C ends it", flush=True)
+        server.serve_forever()
+    except KeyboardInterrupt:
+        print(_summary(server.store))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        server.server_close()
+        server.store.close()
+    return 0
+
+
+def _open_server(args: argparse.Namespace) -> ListeningServer:
+    """Read the page, take over earlier answers, bind the port."""
+    from diffwave.listening.answers import AnswerError, AnswerStore
+    from diffwave.listening.page import PageError
+    from diffwave.listening.server import ListeningServer, read_page
+
+    folder = args.results or default_results(args.folder)
+    try:
+        page, sheet = read_page(args.folder)
+        store = AnswerStore(folder, sheet)
+    except (PageError, AnswerError) as error:
+        raise InputError(str(error)) from None
+    except OSError as error:
+        raise InputError(f"{folder}: expected a folder that can be written; {reason(error)}") from None
+    try:
+        return ListeningServer((args.host, args.port), page, store)
+    except OSError as error:
+        store.close()
+        raise InputError(f"{args.host}:{args.port}: expected a free port of this machine; {reason(error)}") from None
+
+
+def default_results(folder: Path) -> Path:
+    """Where answers go: beside the exported folder.
+
+    Not inside: a new export replaces that folder, and the folder is what gets sent around.
+    """
+    whole = folder.resolve()
+    return whole.with_name(f"{whole.name}-results")
+
+
+def _summary(store: AnswerStore) -> str:
+    rows = store.rows
+    sessions = len({row["session"] for row in rows})
+    return f"\n{len(rows)} answers of {sessions} listening sessions in {store.table}"
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _port(text: str) -> int:
+    if text.isascii() and text.isdecimal() and len(text) <= 5 and int(text) <= 65535:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535; got {text!r}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = CommandParser(prog="diffwave listen serve", description=__doc__)
+    parser.add_argument("folder", metavar="DIR", type=path_argument, help="folder that `diffwave listen export` wrote")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1, this machine only)"
+    )
+    parser.add_argument("--port", type=_port, default=8000, help="port; 0 takes a free one (default: 8000)")
+    parser.add_argument(
+        "--results",
+        type=path_argument,
+        metavar="FOLDER",
+        help="where answers are kept (default: beside DIR, DIR-results)",
+    )
+    return parser
