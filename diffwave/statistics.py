@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 DRAWS = 5000
+FEWEST_FOR_BOOTSTRAP = 6  # clusters
 _BLOCK = 250  # draws at a time: bounds the memory whatever the number of clusters
 # Below this many independent values a rank test cannot reach 5 %.
 _FEWEST_FOR_RANKS = 6
@@ -34,7 +35,8 @@ def cluster_interval(values: np.ndarray, clusters: Sequence[Hashable], draws: in
 
     The percentiles are widened as a t distribution is wider than a normal one (the expanded percentile interval of
     Hesterberg 2015, "What Teachers Should Know About the Bootstrap", section 5.4): plain percentiles are too narrow
-    for few clusters.
+    for few clusters. For fewer than six even these are, since no percentile lies outside the clusters' own means; there
+    it is Student's t on the sums of clusters.
 
     Args:
         values: scores, shape ``[n]``, finite.
@@ -54,6 +56,10 @@ def cluster_interval(values: np.ndarray, clusters: Sequence[Hashable], draws: in
     index = np.array([names[name] for name in clusters])
     sums = np.bincount(index, weights=values - mean, minlength=count)
     sizes = np.bincount(index, minlength=count)
+    if count < FEWEST_FOR_BOOTSTRAP:
+        error = math.sqrt(count / (count - 1) * float(np.square(sums).sum())) / len(values)
+        half = float(stats.t.ppf(0.975, count - 1)) * error
+        return Interval(mean, mean - half, mean + half)
     rng = np.random.default_rng(seed)
     means = np.concatenate([_draw_means(rng, sums, sizes, min(_BLOCK, draws - i)) for i in range(0, draws, _BLOCK)])
     tail = stats.norm.cdf(math.sqrt(count / (count - 1)) * stats.t.ppf(0.025, count - 1))

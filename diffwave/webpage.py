@@ -29,9 +29,12 @@ p.lead { color: var(--soft); max-width: 60rem; } p { max-width: 60rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem; }
 th, td { padding: .38rem .7rem; border-bottom: 1px solid var(--line); text-align: left; white-space: nowrap; }
 th { font-weight: 600; border-bottom: 2px solid var(--line); } td.number, th.number { text-align: right; }
-tbody tr:nth-child(even) { background: var(--band); }
+tbody tr:nth-child(even), tbody tr:nth-child(even) > :first-child { background: var(--band); }
+th:first-child, td:first-child { position: sticky; left: 0; background: var(--paper); }
+table.text td { white-space: normal; min-width: 7rem; overflow-wrap: anywhere; }
 small, .soft { color: var(--soft); } .warn { color: var(--warn); font-weight: 600; }
 figure { margin: 1rem 0; } figure img { max-width: 100%; height: auto; display: block; }
+figure.wide { overflow-x: auto; } figure.wide img { min-width: 46rem; }
 figcaption { color: var(--soft); font-size: .9rem; }
 audio { width: 100%; max-width: 22rem; height: 2.2rem; display: block; }
 .cards { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(min(22rem, 100%), 1fr)); }
@@ -87,14 +90,19 @@ def paragraph(text: str | Raw, kind: str = "") -> str:
 
 
 def table(header: Sequence[str | Raw], rows: Iterable[Sequence[str | Raw]], numbers: bool = True) -> str:
-    """A table that scrolls by itself on a narrow screen; with ``numbers``, all but the first column align right."""
+    """A table that scrolls by itself on a narrow screen.
+
+    With ``numbers``, all but the first column align right; without, cells are text whose lines break.
+    """
 
     def line(tag: str, cells: Sequence[str | Raw]) -> str:
         kinds = ["", *[' class="number"' if numbers else ""] * (len(cells) - 1)]
         return "".join(f"<{tag}{kind}>{_cell(cell)}</{tag}>" for kind, cell in zip(kinds, cells, strict=True))
 
     body = "".join(f"<tr>{line('td', row)}</tr>" for row in rows)
-    return f'<div class="scroll"><table><thead><tr>{line("th", header)}</tr></thead><tbody>{body}</tbody></table></div>'
+    kind = "" if numbers else ' class="text"'
+    head = f"<thead><tr>{line('th', header)}</tr></thead>"
+    return f'<div class="scroll"><table{kind}>{head}<tbody>{body}</tbody></table></div>'
 
 
 def details(summary: str, body: Iterable[str]) -> str:
@@ -102,14 +110,18 @@ def details(summary: str, body: Iterable[str]) -> str:
     return f"<details><summary>{html.escape(summary)}</summary>{''.join(body)}</details>"
 
 
-def picture(figure: Figure, description: str, caption: str = "") -> str:
-    """A matplotlib figure as a PNG inside the page; ``description`` is for those who do not see it."""
+def picture(figure: Figure, description: str, caption: str = "", wide: bool = False) -> str:
+    """A matplotlib figure as a PNG inside the page; ``description`` is for those who do not see it.
+
+    A ``wide`` picture scrolls on a narrow screen instead of shrinking until nothing can be read.
+    """
     buffer = io.BytesIO()
     # No date and no version inside: the same figures give the same bytes.
     figure.savefig(buffer, format="png", metadata={"Software": None})
     data = base64.b64encode(buffer.getvalue()).decode()
     text = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
-    return f'<figure><img alt="{html.escape(description)}" src="data:image/png;base64,{data}">{text}</figure>'
+    kind = ' class="wide"' if wide else ""
+    return f'<figure{kind}><img alt="{html.escape(description)}" src="data:image/png;base64,{data}">{text}</figure>'
 
 
 def player(wav: np.ndarray, sample_rate: int, label: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -44,6 +45,10 @@ def main(arguments: list[str]) -> int:
     options = parser().parse_args(arguments)
     recordings = audio_files(options.reference, "--reference")
     settings = BaselineSettings(options.system, options.iterations, options.mel)
+    sources = {os.path.realpath(path) for path in recordings.values()}
+    for path in (options.output / f"{key}.wav" for key in recordings):
+        if os.path.realpath(path) in sources:
+            raise InputError(f"{path}: expected an output that is no recording; choose another --output")
     existing = [key for key in recordings if (options.output / f"{key}.wav").exists()]
     if existing and not options.force:
         raise InputError(
@@ -84,6 +89,7 @@ def make(recordings: dict[str, Path], output: Path, settings: BaselineSettings) 
         failure = record(output, settings, results) if results else ""
     if failure:
         errors.append(failure)
+        print(f"diffwave baseline: {one_line(failure)}", file=sys.stderr)
     return results, errors
 
 

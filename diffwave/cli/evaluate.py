@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +67,8 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str]) -> int:
     """Score, write the report, print a table; 0 if every row is ok, 1 if not."""
     options = parser().parse_args(arguments)
+    if options.resume and options.force:
+        raise InputError("expected --resume or --force; got both")
 
     from diffwave.evaluation.journal import Journal
     from diffwave.evaluation.metrics import choose
@@ -74,7 +78,8 @@ def main(arguments: list[str]) -> int:
     from diffwave.evaluation.summary import collect
 
     metrics = choose(name for name in options.metrics.split(",") if name)
-    systems = match(options.reference, _by_name(options.estimate), options.speaker, options.common)
+    folders = _by_name(options.estimate)
+    systems = match(options.reference, folders, options.speaker, options.common, skip=options.report)
     settings = _settings(options, metrics)
     _open_report(options)
     systems += make_floors(systems, options.reference, options.report, options.floor, options.speaker)
@@ -125,7 +130,9 @@ def _settings(options: argparse.Namespace, metrics: list[Metric]) -> RunSettings
     from diffwave.evaluation.run import RunSettings
     from diffwave.evaluation.scoring import Loading
 
-    workers = len(os.sched_getaffinity(0)) if options.workers is None else options.workers
+    # Not every system tells which cores a process may use.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = cores if options.workers is None else options.workers
     device = str(pick_device(options.device))
     return RunSettings(tuple(metrics), workers, device, Loading(resample=options.resample), options.timeout)
 
@@ -133,14 +140,20 @@ def _settings(options: argparse.Namespace, metrics: list[Metric]) -> RunSettings
 def _open_report(options: argparse.Namespace) -> None:
     """Make the folder; a report that is there is only replaced when asked for."""
     from diffwave.evaluation.journal import NAME
+    from diffwave.evaluation.outputs import REPORT, SUMMARY
 
-    if (options.report / NAME).exists() and not (options.resume or options.force):
+    there = any((options.report / name).exists() for name in (NAME, SUMMARY, REPORT))
+    if there and not (options.resume or options.force):
         raise InputError(
             f"--report {options.report}: expected a folder without a report; --resume goes on with it, --force begins "
             "anew"
         )
     try:
         options.report.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=options.report).close()
+        if options.force:
+            # A floor of other recordings would be taken for this one's.
+            shutil.rmtree(options.report / "floor", ignore_errors=True)
     except OSError as error:
         raise InputError(f"--report {options.report}: expected a folder that can be written; {reason(error)}") from None
 
@@ -209,5 +222,5 @@ def _remarks(summary: dict[str, Any]) -> list[str]:
         if not verdict["beats"]:
             label = summary["metrics"][verdict["metric"]]["label"]
             beaten.setdefault((verdict["system"], verdict["floor"]), []).append(label)
-    lines += [f"{system} does not beat {floor} at {', '.join(names)}" for (system, floor), names in beaten.items()]
+    lines += [f"{system} does not beat {floor} at {'; '.join(names)}" for (system, floor), names in beaten.items()]
     return lines

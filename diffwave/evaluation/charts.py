@@ -24,8 +24,10 @@ def _figure(width: float, height: float) -> Figure:
     # The object interface, not pyplot: no global state, no window system.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
+    # The padding keeps titles clear of the axis above.
+    figure = Figure(figsize=(width, height), dpi=110, layout=ConstrainedLayoutEngine(h_pad=0.09))
     FigureCanvasAgg(figure)
     return figure
 

@@ -43,8 +43,11 @@ class Journal:
             self.begin()
             return set()
         whole = self._cut()
+        if whole == 0:  # killed while the first line was written
+            self.begin()
+            return set()
         header = next(_lines(self.path), None)
-        if header is None or "request" not in header:
+        if header is None or not isinstance(header.get("request"), dict):
             raise EvaluationError(f"{self.path}: expected the journal of an evaluation; begin anew with --force")
         if header["request"] != self.request:
             differing = [key for key in self.request if header["request"].get(key) != self.request[key]]
@@ -87,8 +90,12 @@ class Journal:
         """Finished rows with their keys, in the order in which they finished."""
         for line in _lines(self.path):
             if "key" in line:
-                system, utterance = line.pop("key")
-                yield (system, utterance), Outcome(row=-1, **line)
+                try:
+                    system, utterance = line.pop("key")
+                    outcome = Outcome(row=-1, **line)
+                except (TypeError, ValueError):
+                    raise _damaged(self.path) from None
+                yield (system, utterance), outcome
 
     def _write(self, line: dict[str, Any]) -> None:
         assert self._file is not None
@@ -98,5 +105,15 @@ class Journal:
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
     with path.open(encoding="ascii") as file:
-        for line in file:
-            yield json.loads(line)
+        try:
+            for text in file:
+                line = json.loads(text)
+                if not isinstance(line, dict):
+                    raise _damaged(path)
+                yield line
+        except (UnicodeDecodeError, json.JSONDecodeError):
+            raise _damaged(path) from None
+
+
+def _damaged(path: Path) -> EvaluationError:
+    return EvaluationError(f"{path}: expected one JSON object per line; a line is damaged (--force begins anew)")

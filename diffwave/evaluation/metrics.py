@@ -213,6 +213,9 @@ def _plugin(name: str, plugins: dict[str, EntryPoint]) -> Metric:
         function = plugins[name].load()
     except Exception as error:
         raise MetricError(f"metric {name}: {plugins[name].value} cannot be imported; {error}") from None
+    better = getattr(function, "better", "higher")
+    if better not in ("higher", "lower", "zero", ""):
+        raise MetricError(f"metric {name}: expected better to be 'higher', 'lower', 'zero' or ''; got {better!r}")
     summary = (getattr(function, "__doc__", None) or plugins[name].value).strip().splitlines()[0]
     return Metric(
         name,

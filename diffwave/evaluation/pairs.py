@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections import Counter
@@ -60,7 +61,9 @@ class System:
     origin: dict[str, Any]
 
 
-def match(reference: Path, estimates: dict[str, Path], speaker: str = SPEAKER, common: bool = False) -> list[System]:
+def match(
+    reference: Path, estimates: dict[str, Path], speaker: str = SPEAKER, common: bool = False, skip: Path | None = None
+) -> list[System]:
     """Pair every reference with the estimate of the same relative path, suffix aside.
 
     Where no relative path fits, file names do, if each is there once: ``LibriSpeech/test-clean/61/70968/x.flac``
@@ -71,13 +74,14 @@ def match(reference: Path, estimates: dict[str, Path], speaker: str = SPEAKER, c
         estimates: folder of each system.
         speaker: regular expression whose first matching group is the speaker in a file's name.
         common: leave out references that some system has no estimate of.
+        skip: a folder that is not looked into.
 
     Raises:
         EvaluationError: if a folder is missing or empty, a name is there twice, or nothing matches.
     """
     pattern = _compile(speaker)
-    recordings = audio_files(reference, "--reference")
-    found = {name: _by_reference(recordings, folder, name) for name, folder in estimates.items()}
+    recordings = audio_files(reference, "--reference", skip)
+    found = {name: _by_reference(recordings, folder, name, skip) for name, folder in estimates.items()}
     if common:
         everywhere = set.intersection(*(set(files) for files, _ in found.values()))
         recordings = {key: path for key, path in recordings.items() if key in everywhere}
@@ -86,8 +90,13 @@ def match(reference: Path, estimates: dict[str, Path], speaker: str = SPEAKER, c
     return [_system(name, folder, recordings, *found[name], pattern=pattern) for name, folder in estimates.items()]
 
 
-def audio_files(folder: Path, option: str) -> dict[str, Path]:
+def audio_files(folder: Path, option: str, skip: Path | None = None) -> dict[str, Path]:
     """Audio files below a folder, by relative path without suffix, sorted.
+
+    Args:
+        folder: to look in.
+        option: of the command line, for messages.
+        skip: a folder that is left out, such as a report with audio of its own.
 
     Raises:
         EvaluationError: if there are none, or two differ only in their suffix.
@@ -95,8 +104,13 @@ def audio_files(folder: Path, option: str) -> dict[str, Path]:
     if not folder.is_dir():
         raise EvaluationError(f"{option} {folder}: expected a folder; there is none")
     files: dict[str, Path] = {}
+    seen = {os.path.realpath(path) for path in (folder, skip) if path}
     for here, folders, names in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        # A link back to a folder above would never end.
+        real = {name: os.path.realpath(Path(here) / name) for name in folders}
+        folders[:] = [name for name in folders if real[name] not in seen]
+        seen.update(real.values())
         for name in sorted(names):
             path = Path(here) / name
             if path.suffix.lower() not in AUDIO_SUFFIXES or name.startswith("."):
@@ -110,9 +124,11 @@ def audio_files(folder: Path, option: str) -> dict[str, Path]:
     return dict(sorted(files.items()))
 
 
-def _by_reference(recordings: dict[str, Path], folder: Path, name: str) -> tuple[dict[str, Path], tuple[str, ...]]:
+def _by_reference(
+    recordings: dict[str, Path], folder: Path, name: str, skip: Path | None
+) -> tuple[dict[str, Path], tuple[str, ...]]:
     """Estimates by the key of their reference, and the keys of those that have none."""
-    files = audio_files(folder, f"--estimate {name}")
+    files = audio_files(folder, f"--estimate {name}", skip)
     keys = {key: key for key in files}
     if not set(files) & set(recordings):
         keys = _by_file_name(recordings, files)
@@ -152,7 +168,8 @@ def _system(
         estimate = files.get(key, folder / f"{key}.wav")
         row = record.get(os.path.relpath(estimate, folder).replace(os.sep, "/"), {})
         pairs.append(Pair(name, key, _speaker(pattern, key), path, estimate, _figures(row)))
-    used = [record[k] for k in record if (folder / k) in set(files.values())]
+    estimates = set(files.values())
+    used = [record[key] for key in record if (folder / key) in estimates]
     return System(name, folder, tuple(pairs), unmatched, _shared(used))
 
 
@@ -168,7 +185,8 @@ def read_record(folder: Path) -> dict[str, dict[str, Any]]:
 def _figures(row: dict[str, Any]) -> dict[str, float]:
     """Numbers of a record that are columns of the results."""
     names = ("real_time_factor", "steps")
-    return {name: float(row[name]) for name in names if isinstance(row.get(name), int | float)}
+    numbers = {name: float(row[name]) for name in names if isinstance(row.get(name), int | float)}
+    return {name: value for name, value in numbers.items() if math.isfinite(value)}
 
 
 def _shared(rows: list[dict[str, Any]]) -> dict[str, Any]:

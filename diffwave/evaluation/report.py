@@ -11,6 +11,8 @@ from diffwave.evaluation.metrics import RECORD, Metric
 from diffwave.evaluation.summary import Results
 from diffwave.webpage import Raw
 
+# Compared at first sight: the score that papers report, and the one that it misses.
+_HEADLINES = ("pesq_wb", "synchrony")
 _WORDS = {"higher": "↑", "lower": "↓", "zero": "→ 0", "": ""}
 
 
@@ -33,9 +35,9 @@ def build(results: Results, summary: dict[str, Any], title: str) -> str:
         scores_table(results, summary),
         *_floor(results, summary),
         webpage.heading("Means and intervals"),
-        webpage.picture(charts.intervals(results, summary), "Mean and 95 % interval of every system, by metric"),
+        webpage.picture(charts.intervals(results, summary), "Mean and 95 % interval of every system", wide=True),
         webpage.heading("Distributions"),
-        webpage.picture(charts.distributions(results), "Distribution of every metric over utterances, by system"),
+        webpage.picture(charts.distributions(results), "Distribution over utterances of every system", wide=True),
         *_comparisons(results, summary),
         *examples(results),
         *_failures(results, summary),
@@ -93,17 +95,22 @@ def _floor(results: Results, summary: dict[str, Any]) -> list[str]:
     if not summary["floor"]["systems"]:
         return [
             *parts,
-            webpage.paragraph("No floor was asked for (--floor 0): these scores have nothing under them.", "warn"),
+            webpage.paragraph("There is no floor: these scores have nothing under them.", "warn"),
         ]
     labels = {metric.name: metric.label for metric in results.metrics}
-    for system in (s["name"] for s in summary["systems"] if not s["floor"]):
-        for floor in summary["floor"]["systems"]:
-            verdicts = [v for v in summary["floor"]["verdicts"] if (v["system"], v["floor"]) == (system, floor)]
-            lost = [labels[v["metric"]] for v in verdicts if not v["beats"]]
-            if lost:
-                parts.append(webpage.paragraph(f"{system} does not beat {floor} at: {', '.join(lost)}.", "warn"))
-            elif verdicts:
-                parts.append(webpage.paragraph(f"{system} beats {floor} at every metric."))
+    verdicts = summary["floor"]["verdicts"]
+    rows = []
+    for system, floor in dict.fromkeys((v["system"], v["floor"]) for v in verdicts):
+        names: dict[bool, list[str]] = {True: [], False: []}
+        for verdict in verdicts:
+            if (verdict["system"], verdict["floor"]) == (system, floor):
+                names[verdict["beats"]].append(labels[verdict["metric"]])
+        lost = Raw(f'<span class="warn">{webpage.escape("; ".join(names[False]))}</span>')
+        rows.append([system, floor, "; ".join(names[True]) or "–", lost if names[False] else "–"])
+    if rows:
+        parts.append(webpage.table(["system", "floor", "beats it at", "does not beat it at"], rows, numbers=False))
+    else:
+        parts.append(webpage.paragraph("Too few speakers to say which system beats it.", "warn"))
     note = (
         "PESQ hardly hears phase, and STOI and mel distances do not at all: audio without any network scores high at "
         "them. A system that does not beat the floor there may still sound better, and one that does may not; the "
@@ -125,13 +132,15 @@ def _comparisons(results: Results, summary: dict[str, Any]) -> list[str]:
         won = f"{row['a_better']} : {row['b_better']}"
         dropped = f" ({row['dropped']} dropped)" if row["dropped"] else ""
         rows.append([*cells, won, _p(row["p"]), _p(row["p_holm"]), f"{row['n']}{dropped}"])
-    header = ["systems", "metric", "difference", "95 % interval", "better", "won", "p", "p (Holm)", "utterances"]
+    header = ["systems", "metric", "difference", "95 % interval", "better", "won", "p", "p (Holm)", "n"]
     text = (
         "On the utterances that both systems have a score of; of metrics that should be zero, absolute values are "
         "compared. " + summary["tests"] + "."
     )
-    table = f"<details open><summary>{len(rows)} comparisons</summary>{webpage.table(header, rows)}</details>"
-    return [webpage.heading("Paired comparison"), webpage.paragraph(text, "soft"), table]
+    shown = [row for row, source in zip(rows, summary["comparisons"], strict=True) if source["metric"] in _HEADLINES]
+    every = webpage.details(f"all {len(rows)} comparisons", [webpage.table(header, rows)])
+    first = [webpage.table(header, shown)] if shown else []
+    return [webpage.heading("Paired comparison"), webpage.paragraph(text, "soft"), *first, every]
 
 
 def _p(value: float | None) -> str:

@@ -78,7 +78,8 @@ def summarize(results: Results) -> dict[str, Any]:
         "floor": _floor(results, comparisons),
         "intervals": {
             "level": 0.95,
-            "method": "bootstrap of speakers, expanded percentiles (Hesterberg 2015)",
+            "method": "bootstrap of speakers, expanded percentiles (Hesterberg 2015); Student's t for fewer than "
+            "six speakers",
             "draws": DRAWS,
             "seed": SEED,
         },
@@ -185,6 +186,8 @@ def _floor(results: Results, comparisons: list[dict[str, Any]]) -> dict[str, Any
     for row in comparisons:
         if row["b"] in under or row["a"] in under:
             system, floor = (row["a"], row["b"]) if row["b"] in under else (row["b"], row["a"])
+            if row["verdict"] == "unknown":
+                continue  # one speaker: there is no interval
             won = row["verdict"] == ("a" if system == row["a"] else "b")
             verdicts.append({"system": system, "floor": floor, "metric": row["metric"], "beats": won})
     return {"systems": [s.name for s in results.systems if s.name in under], "verdicts": verdicts}

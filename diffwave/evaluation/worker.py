@@ -10,7 +10,7 @@ import base64
 import json
 import os
 import signal
-import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
@@ -22,15 +22,17 @@ def main() -> None:
     """Answer until stdin ends."""
     # Ctrl-C is for the process that supervises this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _end_with_parent()
     answers = _own_stdout()
-    setting = json.loads(sys.stdin.readline())
+    jobs = _own_stdin()
+    setting = json.loads(jobs.readline())
     try:
         context = prepare(setting)
     except Exception as error:
         _say(answers, {"fatal": f"{type(error).__name__}: {error}"})
         return
     _say(answers, {"ready": True})
-    for line in sys.stdin:
+    for line in jobs:
         for finding in answer(json.loads(line), context):
             _say(answers, finding)
 
@@ -40,7 +42,8 @@ def prepare(setting: dict[str, Any]) -> dict[str, Any]:
     from diffwave.evaluation.metrics import choose
     from diffwave.evaluation.scoring import Loading
 
-    filters = np.frombuffer(base64.b64decode(setting["filterbank"]), np.float32).reshape(setting["shape"])
+    packed = zlib.decompress(base64.b64decode(setting["filterbank"]))
+    filters = np.frombuffer(packed, np.float32).reshape(setting["shape"])
     metrics = choose(setting["metrics"]) if setting["metrics"] else []
     if any(metric.name == "pesq_wb" for metric in metrics):
         import pesq  # noqa: F401  (found missing now, not in every row)
@@ -60,6 +63,25 @@ def answer(job: dict[str, Any], context: dict[str, Any]) -> Iterator[dict[str, A
     for finding in score(*paths, metrics, context["filterbank"], context["loading"]):
         yield {"row": job["row"], **finding}
     yield {"row": job["row"], "done": True}
+
+
+def _end_with_parent() -> None:
+    """Also in the middle of a metric that never returns (Linux)."""
+    import ctypes
+
+    try:
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    except (OSError, AttributeError):
+        return
+
+
+def _own_stdin() -> TextIO:
+    """Keep stdin for jobs: programs that a metric starts get none."""
+    own = os.fdopen(os.dup(0), encoding="utf-8")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    return own
 
 
 def _own_stdout() -> TextIO:

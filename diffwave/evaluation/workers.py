@@ -14,9 +14,11 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -49,7 +51,7 @@ class WorkerSettings:
         """As a worker reads it."""
         return {
             "metrics": list(self.metrics),
-            "filterbank": base64.b64encode(self.filterbank.astype(np.float32).tobytes()).decode(),
+            "filterbank": base64.b64encode(zlib.compress(self.filterbank.astype(np.float32).tobytes())).decode(),
             "shape": list(self.filterbank.shape),
             "loading": {"resample": self.loading.resample, "tolerance": self.loading.tolerance},
         }
@@ -135,10 +137,10 @@ class _Worker:
 
     def __init__(self, settings: WorkerSettings) -> None:
         # The worker imports what this process could, also from a checkout or a plug-in's folder.
-        paths = os.pathsep.join(path for path in sys.path if path)
+        paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
         environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "diffwave.evaluation.worker"],
+            [sys.executable, "-P", "-m", "diffwave.evaluation.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -146,7 +148,7 @@ class _Worker:
         )
         self.ready = False
         self.task: _Task | None = None
-        self.heard = time.monotonic()
+        self.silent = 0.0
         self._rest = b""
         self.send(settings.as_json())
 
@@ -164,7 +166,6 @@ class _Worker:
         data = os.read(self.fileno(), 1 << 16)
         if not data:
             return None
-        self.heard = time.monotonic()
         *lines, self._rest = (self._rest + data).split(b"\n")
         return [json.loads(line) for line in lines]
 
@@ -173,9 +174,12 @@ class _Worker:
         assert self.process.stdout is not None
         return self.process.stdout.fileno()
 
-    def close(self) -> int:
+    def close(self, patience: float = 0.0) -> int:
         """End the process, whatever it does, and return its exit code."""
-        self.process.kill()
+        try:
+            self.process.wait(patience)  # who closed its output is about to end, and says how
+        except subprocess.TimeoutExpired:
+            self.process.kill()
         code = self.process.wait()
         for stream in (self.process.stdin, self.process.stdout):
             try:
@@ -211,10 +215,15 @@ class _Supervisor:
     def outcomes(self) -> Iterator[Outcome]:
         """Outcomes until all jobs are done."""
         while self._workers():
-            for key, _ in self.selector.select(timeout=1.0):
-                yield from self._hear(key.data)
+            begun = time.monotonic()
+            heard = [key.data for key, _ in self.selector.select(timeout=1.0)]
+            # Only time spent here counts: not what the taker of the outcomes needs, nor a pause of the whole command.
+            waited = min(time.monotonic() - begun, 1.0)
+            for worker in heard:
+                yield from self._hear(worker)
             for worker in self._workers():
-                if worker.task and time.monotonic() - worker.heard > self.settings.timeout:
+                worker.silent = 0.0 if worker in heard else worker.silent + waited
+                if (worker.task or not worker.ready) and worker.silent > self.settings.timeout:
                     yield from self._lost(worker, f"gave no answer for {self.settings.timeout:g} s")
 
     def _workers(self) -> list[_Worker]:
@@ -252,7 +261,7 @@ class _Supervisor:
             self.selector.unregister(worker)
             worker.close()
             return
-        worker.heard = time.monotonic()
+        worker.silent = 0.0
         worker.send(_job(worker.task.outcome.row, worker.task.pair, worker.task.left))
 
     def _next_task(self) -> _Task | None:
@@ -265,7 +274,7 @@ class _Supervisor:
     def _lost(self, worker: _Worker, reason: str) -> Iterator[Outcome]:
         """Replace a worker that died or was given up; its row goes on with the metric after the one that did it."""
         self.selector.unregister(worker)
-        code = worker.close()
+        code = worker.close(patience=0.0 if reason else 1.0)
         reason = reason or _describe(code)
         if not worker.ready:
             self.failed_starts += 1
