@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ _STYLE = """
   --band: #1d2329; --accent: #7fb4d8; --warn: #e58a70; } figure img { background: #fff; border-radius: 6px; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 72rem; padding: 1.5rem 1.25rem 4rem; background: var(--paper); color: var(--ink);
-  font: 16px/1.5 system-ui, sans-serif; }
+  font: 16px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
 h1 { font-size: 1.7rem; margin: .2em 0 .4em; } h2 { font-size: 1.25rem; margin: 2.2em 0 .5em; }
 h3 { font-size: 1.02rem; margin: 1.4em 0 .4em; }
 p.lead { color: var(--soft); max-width: 60rem; } p { max-width: 60rem; }
@@ -115,13 +116,20 @@ def picture(figure: Figure, description: str, caption: str = "", wide: bool = Fa
 
     A ``wide`` picture scrolls on a narrow screen instead of shrinking until nothing can be read.
     """
-    buffer = io.BytesIO()
-    # No date and no version inside: the same figures give the same bytes.
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    data = base64.b64encode(buffer.getvalue()).decode()
+    data = base64.b64encode(png(figure)).decode()
     text = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
     kind = ' class="wide"' if wide else ""
     return f'<figure{kind}><img alt="{html.escape(description)}" src="data:image/png;base64,{data}">{text}</figure>'
+
+
+def png(figure: Figure) -> bytes:
+    """A matplotlib figure as PNG, without date and version: the same figures give the same bytes."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        # A name in a script that no installed font has is drawn as boxes; the tables have it right.
+        warnings.filterwarnings("ignore", "Glyph .* missing")
+        figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
 
 
 def player(wav: np.ndarray, sample_rate: int, label: str) -> str:

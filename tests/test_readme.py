@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from diffwave.cli import export, show_diffusion, synthesize
+from diffwave.cli import (
+    baseline,
+    evaluate,
+    export,
+    listen_analyze,
+    listen_export,
+    listen_serve,
+    show_diffusion,
+    synthesize,
+)
 from diffwave.cli.main import COMMANDS
 from diffwave.cli.train import compose_config
 
@@ -30,7 +39,12 @@ def test_command_parses(line: str) -> None:
     if command == "train":
         compose_config(arguments)
         return
-    module = {"synthesize": synthesize, "export": export, "show-diffusion": show_diffusion}[command]
+    if command == "listen":
+        command, *arguments = arguments
+        module = {"export": listen_export, "serve": listen_serve, "analyze": listen_analyze}[command]
+    else:
+        own = {"synthesize": synthesize, "export": export, "show-diffusion": show_diffusion}
+        module = (own | {"evaluate": evaluate, "baseline": baseline})[command]
     module.parser().parse_args(arguments)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from diffwave.cli.arguments import CommandParser, count_argument, device_argument, path_argument, seconds_argument
 from diffwave.cli.errors import one_line, reason
-from diffwave.cli.floor import make_floors
+from diffwave.cli.floor import NOT_MADE, NOT_WANTED, make_floors
 from diffwave.cli.plan import InputError
 from diffwave.cli.tables import table
 
@@ -77,7 +77,7 @@ def main(arguments: list[str]) -> int:
     from diffwave.evaluation.run import run
     from diffwave.evaluation.summary import collect
 
-    metrics = choose(name for name in options.metrics.split(",") if name)
+    metrics = choose(name.strip() for name in options.metrics.split(",") if name.strip())
     folders = _by_name(options.estimate)
     systems = match(options.reference, folders, options.speaker, options.common, skip=options.report)
     settings = _settings(options, metrics)
@@ -91,7 +91,8 @@ def main(arguments: list[str]) -> int:
             journal.begin()
         _run_with_progress(run, systems, settings, journal)
         results = collect(systems, metrics, dict(journal.rows()))
-        summary = write(options.report, results, options.reference, settings.loading, settings.device)
+        no_floor = NOT_WANTED if options.floor == 0 else NOT_MADE
+        summary = write(options.report, results, options.reference, settings.loading, settings.device, no_floor)
     except OSError as error:
         raise InputError(f"--report {options.report}: cannot be written; {reason(error)}") from None
     finally:
@@ -108,7 +109,7 @@ def _named_folder(text: str) -> tuple[str, Path]:
     if not equals or os.sep in name or Path(text).is_dir():
         path = path_argument(text)
         return path.resolve().name, path
-    if not name:
+    if not name.strip():
         raise argparse.ArgumentTypeError(f"expected NAME=DIR; got {text!r}")
     return name, path_argument(folder)
 
@@ -217,6 +218,12 @@ def _remarks(summary: dict[str, Any]) -> list[str]:
         if system["unmatched"]:
             some = system["unmatched"]
             lines.append(f"{system['name']}: {len(some)} files have no reference, such as {some[0]}")
+    if not any(system["speakers_known"] for system in summary["systems"]):
+        lines.append(
+            "speakers are not known from the names, so each utterance counts for itself (--speaker tells them)"
+        )
+    if not summary["floor"]["systems"]:
+        lines.append(f"no floor: {summary['floor']['reason']}")
     beaten: dict[tuple[str, str], list[str]] = {}
     for verdict in summary["floor"]["verdicts"]:
         if not verdict["beats"]:

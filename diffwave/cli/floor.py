@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from diffwave.evaluation.pairs import System
 
 _LONGEST = 30.0  # s; longer recordings are not taken for the floor
+NOT_WANTED = "none was asked for (--floor 0)"
+NOT_MADE = f"no recording of up to {_LONGEST:g} s could be used to make one"
 
 
 def make_floors(systems: list[System], reference: Path, report: Path, count: int, speaker: str) -> list[System]:
@@ -68,8 +70,8 @@ def _floor_recordings(system: System, count: int) -> dict[str, Path]:
         return bool(0 < information.duration <= _LONGEST)
 
     pairs = [pair for pair in system.pairs if usable(pair.reference)]
-    stride = max(1, -(-len(pairs) // count))
-    return {pair.utterance: pair.reference for pair in pairs[::stride]}
+    chosen = sorted({i * len(pairs) // count for i in range(count)}) if len(pairs) > count else range(len(pairs))
+    return {pairs[i].utterance: pairs[i].reference for i in chosen}
 
 
 def _make_floor(name: str, recordings: dict[str, Path], folder: Path) -> None:

@@ -109,7 +109,7 @@ METRICS: dict[str, Metric] = {
     for metric in (
         Metric(
             "level",
-            "level, dB",
+            "level (dB)",
             "zero",
             2,
             SIGNAL,
@@ -125,18 +125,18 @@ METRICS: dict[str, Metric] = {
             lambda signals: synchrony_difference(signals.reference, signals.estimate, SAMPLE_RATE),
             "Correlation of fine (1-30 ms) envelopes of neighbouring bands, 1-6.5 kHz, above the reference's.",
         ),
-        _spectral("lsd", "LSD, dB", "Log-spectral distance: RMS over bins, mean over 1024-point frames every 256."),
+        _spectral("lsd", "LSD (dB)", "Log-spectral distance: RMS over bins, mean over 1024-point frames every 256."),
         _spectral(
-            "log_mel", "log-mel distance, nat", "Mean absolute difference of ln-mels (80 slaney bands, 0-8 kHz)."
+            "log_mel", "log-mel distance (nat)", "Mean absolute difference of ln-mels (80 slaney bands, 0-8 kHz)."
         ),
         _spectral("mr_stft", "MR-STFT", "Spectral convergence + log-magnitude L1, three resolutions (auraloss)."),
         _spectral(
-            "mr_stft_aligned", "MR-STFT, level-aligned", "As mr_stft, with the estimate at the reference's level."
+            "mr_stft_aligned", "MR-STFT (level-aligned)", "As mr_stft, with the estimate at the reference's level."
         ),
         _spectral(
-            "mcd_mel13", "MCD (mel, 1-13), dB", "10/ln 10 * sqrt(2 * sum of squares), DCT of ln-mels, no warping."
+            "mcd_mel13", "MCD (mel 1-13, dB)", "10/ln 10 * sqrt(2 * sum of squares), DCT of ln-mels, no warping."
         ),
-        _pitched("f0_rmse", "F0 RMSE, cents", "lower", pitch.f0_rmse),
+        _pitched("f0_rmse", "F0 RMSE (cents)", "lower", pitch.f0_rmse),
         _pitched("voicing_f1", "V/UV F1", "higher", pitch.voicing_f1),
         _pitched("periodicity_pyin", "periodicity RMSE (pyin)", "lower", pitch.periodicity_rmse),
         Metric(

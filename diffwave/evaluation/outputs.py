@@ -19,6 +19,7 @@ from diffwave.evaluation.scoring import Loading
 from diffwave.evaluation.spectral import LSD_FFT, LSD_HOP, MEL, MR_STFT
 from diffwave.evaluation.summary import Results, summarize
 from diffwave.files import atomic_path, write_text
+from diffwave.webpage import png
 
 CSV, SUMMARY, PICTURE, REPORT = "utterances.csv", "summary.json", "scores.png", "report.html"
 _PACKAGES = ("numpy", "scipy", "torch", "pesq", "pystoi", "librosa", "soundfile", "soxr")
@@ -57,7 +58,9 @@ def parameters(loading: Loading, device: str) -> dict[str, Any]:
     }
 
 
-def write(folder: Path, results: Results, reference: Path, loading: Loading, device: str) -> dict[str, Any]:
+def write(
+    folder: Path, results: Results, reference: Path, loading: Loading, device: str, no_floor: str = ""
+) -> dict[str, Any]:
     """Write the files and return the summary.
 
     Args:
@@ -66,7 +69,11 @@ def write(folder: Path, results: Results, reference: Path, loading: Loading, dev
         reference: folder of the recordings.
         loading: how files were read.
         device: where spectral metrics ran.
+        no_floor: why there is none, if there is none.
     """
+    for name in (CSV, SUMMARY, PICTURE, REPORT):
+        for leftover in folder.glob(f".{name}.*"):  # of a process that was killed while it wrote
+            leftover.unlink(missing_ok=True)
     summary = {
         "format": 1,
         "reference": str(reference),
@@ -74,6 +81,7 @@ def write(folder: Path, results: Results, reference: Path, loading: Loading, dev
         "parameters": parameters(loading, device),
         "versions": environment(results),
     }
+    summary["floor"]["reason"] = no_floor
     _write_csv(folder / CSV, results)
     write_text(folder / SUMMARY, json.dumps(summary, indent=1, allow_nan=False) + "\n")
     _write_picture(folder / PICTURE, results, summary)
@@ -84,7 +92,7 @@ def write(folder: Path, results: Results, reference: Path, loading: Loading, dev
 
 def _write_picture(path: Path, results: Results, summary: dict[str, Any]) -> None:
     with atomic_path(path) as temporary:
-        intervals(results, summary).savefig(temporary, format="png", metadata={"Software": None})
+        temporary.write_bytes(png(intervals(results, summary)))
 
 
 def _write_csv(path: Path, results: Results) -> None:

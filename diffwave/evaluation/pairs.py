@@ -14,8 +14,8 @@ from typing import Any
 from diffwave.audio import AUDIO_SUFFIXES
 
 RECORD = "synthesis.json"  # what `diffwave synthesize` and `diffwave baseline` leave beside their outputs
-# LibriSpeech and its kin: speaker-chapter-utterance; VCTK: p225_001.
-SPEAKER = r"^(\d+)-\d+-\d+|^(p\d+)_\d+|^(\d+)_\d+_\d+_\d+"
+# LibriSpeech: speaker-chapter-utterance; VCTK: p225_001; LibriTTS and MLS: speaker_chapter_...
+SPEAKER = r"^(\d+)-\d+-\d+|^([ps]\d+)_|^(?:[a-z]{2}_[a-z]{2}_)?(\d+)_\d+_\d+"
 
 
 class EvaluationError(ValueError):
@@ -59,6 +59,19 @@ class System:
     pairs: tuple[Pair, ...]
     unmatched: tuple[str, ...]
     origin: dict[str, Any]
+
+
+def stamp(pair: Pair) -> str:
+    """Sizes and times of modification of a pair's files, to notice that one was replaced."""
+
+    def of(path: Path) -> str:
+        try:
+            status = path.stat()
+        except OSError:
+            return "missing"
+        return f"{status.st_size}@{status.st_mtime_ns}"
+
+    return f"{of(pair.reference)} {of(pair.estimate)}"
 
 
 def match(

@@ -53,6 +53,8 @@ def stoi(reference: np.ndarray, estimate: np.ndarray, extended: bool = False) ->
     import pystoi
 
     check(reference, estimate)
+    if not reference.any():
+        raise MetricError("STOI: expected speech in the reference; got digital silence")
     try:
         with warnings.catch_warnings():
             # Where frames do not suffice pystoi warns and returns 1e-5, which is no score.

@@ -95,26 +95,31 @@ def _floor(results: Results, summary: dict[str, Any]) -> list[str]:
     if not summary["floor"]["systems"]:
         return [
             *parts,
-            webpage.paragraph("There is no floor: these scores have nothing under them.", "warn"),
+            webpage.paragraph(
+                f"There is no floor under these scores: {summary['floor'].get('reason') or 'none was given'}.", "warn"
+            ),
         ]
     labels = {metric.name: metric.label for metric in results.metrics}
     verdicts = summary["floor"]["verdicts"]
     rows = []
     for system, floor in dict.fromkeys((v["system"], v["floor"]) for v in verdicts):
-        names: dict[bool, list[str]] = {True: [], False: []}
+        names: dict[str, list[str]] = {"better": [], "open": [], "worse": []}
         for verdict in verdicts:
             if (verdict["system"], verdict["floor"]) == (system, floor):
-                names[verdict["beats"]].append(labels[verdict["metric"]])
-        lost = Raw(f'<span class="warn">{webpage.escape("; ".join(names[False]))}</span>')
-        rows.append([system, floor, "; ".join(names[True]) or "–", lost if names[False] else "–"])
+                names[verdict["verdict"]].append(labels[verdict["metric"]])
+        better, unclear, worse = ("; ".join(names[key]) or "–" for key in ("better", "open", "worse"))
+        rows.append([system, floor, better, unclear, Raw(f'<span class="warn">{webpage.escape(worse)}</span>')])
     if rows:
-        parts.append(webpage.table(["system", "floor", "beats it at", "does not beat it at"], rows, numbers=False))
+        parts.append(
+            webpage.table(["system", "floor", "better at", "no difference shown at", "worse at"], rows, numbers=False)
+        )
     else:
         parts.append(webpage.paragraph("Too few speakers to say which system beats it.", "warn"))
+    deaf = " the column that hears the difference is band synchrony, and" if "synchrony" in labels else ""
     note = (
         "PESQ hardly hears phase, and STOI and mel distances do not at all: audio without any network scores high at "
-        "them. A system that does not beat the floor there may still sound better, and one that does may not; the "
-        "column that hears the difference is band synchrony, and in the end people do."
+        "them. A system that does not beat the floor there may still sound better, and one that does may not;"
+        f"{deaf} in the end people hear it."
     )
     return [*parts, webpage.paragraph(note, "soft")]
 

@@ -10,7 +10,7 @@ import numpy as np
 from diffwave.evaluation.batches import SpectralBatches
 from diffwave.evaluation.journal import Journal
 from diffwave.evaluation.metrics import METRICS, RECORD, SPECTRAL, Metric
-from diffwave.evaluation.pairs import Pair, System
+from diffwave.evaluation.pairs import Pair, System, stamp
 from diffwave.evaluation.scoring import METRIC_ERROR, MISMATCH, OK, UNREADABLE, Loading
 from diffwave.evaluation.spectral import MEL
 from diffwave.evaluation.workers import TIMEOUT, Outcome, WorkerSettings, run_here, run_workers
@@ -39,7 +39,7 @@ def run(systems: list[System], settings: RunSettings, journal: Journal, progress
     """Score every row that is not in the journal.
 
     Args:
-        systems: whose pairs are scored.
+        systems: whose pairs are scored; again if a file has changed since.
         settings: how.
         journal: begun or resumed.
         progress: called after every row.
@@ -48,8 +48,8 @@ def run(systems: list[System], settings: RunSettings, journal: Journal, progress
         EvaluationError: if workers cannot be started.
     """
     pairs = [pair for system in systems for pair in system.pairs]
-    done = {key for key, _ in journal.rows()}
-    left = [row for row, pair in enumerate(pairs) if (pair.system, pair.utterance) not in done]
+    done = {key: outcome.files for key, outcome in journal.rows()}
+    left = [row for row, pair in enumerate(pairs) if done.get((pair.system, pair.utterance)) != stamp(pair)]
     if not left:
         return
     filterbank = mel_filters()
@@ -59,6 +59,7 @@ def run(systems: list[System], settings: RunSettings, journal: Journal, progress
     worker_settings = WorkerSettings(names, filterbank, settings.loading, settings.timeout)
     try:
         for outcome in _outcomes(pairs, left, worker_settings, settings.workers, batches):
+            outcome.files = stamp(pairs[outcome.row])
             _complete(outcome, pairs[outcome.row], settings.metrics, batches)
             journal.add((pairs[outcome.row].system, pairs[outcome.row].utterance), outcome)
             progress()

@@ -99,6 +99,8 @@ def _system(results: Results, system: System) -> dict[str, Any]:
         "status": counts,
         "unmatched": list(system.unmatched),
         "speakers": len({row.pair.speaker for row in rows}),
+        # Where names do not tell, every utterance counts for itself, and intervals may be too narrow.
+        "speakers_known": any(row.pair.speaker != row.pair.utterance for row in rows),
         "scores": {metric.name: _describe(results, system.name, metric) for metric in results.metrics},
     }
 
@@ -188,8 +190,10 @@ def _floor(results: Results, comparisons: list[dict[str, Any]]) -> dict[str, Any
             system, floor = (row["a"], row["b"]) if row["b"] in under else (row["b"], row["a"])
             if row["verdict"] == "unknown":
                 continue  # one speaker: there is no interval
-            won = row["verdict"] == ("a" if system == row["a"] else "b")
-            verdicts.append({"system": system, "floor": floor, "metric": row["metric"], "beats": won})
+            sides = {"a": row["a"], "b": row["b"]}
+            verdict = {system: "better", floor: "worse"}.get(sides.get(row["verdict"], ""), "open")
+            about = {"system": system, "floor": floor, "metric": row["metric"]}
+            verdicts.append({**about, "verdict": verdict, "beats": verdict == "better"})
     return {"systems": [s.name for s in results.systems if s.name in under], "verdicts": verdicts}
 
 

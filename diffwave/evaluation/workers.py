@@ -68,6 +68,7 @@ class Outcome:
         seconds: length of the reference.
         scores: value of every metric that has one.
         errors: for every other metric, why not.
+        files: sizes and times of the two files that were scored; who replaces one gets another row.
     """
 
     row: int
@@ -76,6 +77,7 @@ class Outcome:
     seconds: float | None = None
     scores: dict[str, float] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
+    files: str = ""
 
     def add(self, finding: dict[str, Any]) -> None:
         """Take up one finding of :func:`diffwave.evaluation.scoring.score`."""

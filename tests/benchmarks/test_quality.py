@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pytest
 import torch
 
 import quality
@@ -18,31 +16,24 @@ from diffwave.vocoder import Vocoder
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def _rows(values: list[float], speakers: list[str], names: list[str]) -> list[dict[str, Any]]:
-    return [
-        {"speaker": s, "utterance": f"{s}-{i}", **dict.fromkeys(names, v)}
-        for i, (v, s) in enumerate(zip(values, speakers, strict=True))
-    ]
+def _score(mean: float) -> dict[str, float]:
+    return {"mean": mean, "low": mean - 0.25, "high": mean + 0.25, "median": mean}
 
 
-def test_summary_is_the_mean_with_an_interval_over_speakers() -> None:
-    rng = np.random.default_rng(0)
-    values = rng.normal(3.0, 0.4, 40)
-    rows = _rows(list(values), [str(i) for i in range(40)], list(quality.DIGITS))
-    pesq = quality.summarize(rows)["PESQ-WB"]
-    assert pesq["mean"] == pytest.approx(values.mean())
-    half = (pesq["high"] - pesq["low"]) / 2
-    assert half == pytest.approx(1.96 * values.std() / np.sqrt(40), rel=0.15)
+def test_table_shows_each_system_with_half_of_its_interval() -> None:
+    scores = {name: _score(2.0 + i) for i, name in enumerate(quality.COLUMNS)}
+    results = {"labels": {"ours": "**ours**"}, "systems": [{"name": "ours", "scores": scores}]}
+    header, _, row = quality.table(results).splitlines()
+    assert header.startswith("| system | PESQ-WB | STOI")
+    assert row.startswith("| **ours** | 2.00 ± 0.25 | 3.000 ± 0.250 |")
+    assert "| +8.00 ± 0.25 | 9.000 |" in row
 
 
-def test_utterances_of_one_speaker_are_not_independent() -> None:
-    """Ten copies of each speaker's value must not narrow the interval."""
-    rng = np.random.default_rng(1)
-    values = rng.normal(3.0, 0.4, 20)
-    once = _rows(list(values), [str(i) for i in range(20)], list(quality.DIGITS))
-    often = _rows(list(np.repeat(values, 10)), [str(i // 10) for i in range(200)], list(quality.DIGITS))
-    widths = [s["high"] - s["low"] for s in (quality.summarize(rows)["PESQ-WB"] for rows in (once, often))]
-    assert widths[1] == pytest.approx(widths[0], rel=0.15)
+def test_the_default_setting_is_marked_and_every_system_has_its_folder() -> None:
+    chosen = quality.systems(Vocoder.from_pretrained("default", device="cpu"), "default")
+    assert [s.name for s in chosen if s.label.startswith("**")] == [quality.DEFAULT]
+    assert quality.FLOOR in [s.name for s in chosen]
+    assert len({s.folder for s in chosen}) == len(chosen)
 
 
 def test_block_is_replaced_and_the_rest_kept() -> None:

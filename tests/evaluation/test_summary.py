@@ -103,7 +103,9 @@ def test_all_tests_of_the_table_are_adjusted_together():
 def test_a_system_equal_to_the_floor_does_not_beat_it():
     same = draw(6)
     summary = summarize(results({"net": {"pesq_wb": same}, "floor": {"pesq_wb": same}}, floors=("floor",)))
-    assert summary["floor"]["verdicts"] == [{"system": "net", "floor": "floor", "metric": "pesq_wb", "beats": False}]
+    assert summary["floor"]["verdicts"] == [
+        {"system": "net", "floor": "floor", "metric": "pesq_wb", "verdict": "open", "beats": False}
+    ]
     assert comparison(summary, "net", "floor", "pesq_wb")["p"] == 1
 
 
