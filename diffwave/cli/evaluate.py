@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from diffwave.cli.arguments import CommandParser, count_argument, device_argument, path_argument, seconds_argument
 from diffwave.cli.errors import one_line, reason
-from diffwave.cli.floor import NOT_MADE, NOT_WANTED, make_floors
+from diffwave.cli.floor import make_floors, why_none
 from diffwave.cli.plan import InputError
 from diffwave.cli.tables import table
 
@@ -91,7 +91,7 @@ def main(arguments: list[str]) -> int:
             journal.begin()
         _run_with_progress(run, systems, settings, journal)
         results = collect(systems, metrics, dict(journal.rows()))
-        no_floor = NOT_WANTED if options.floor == 0 else NOT_MADE
+        no_floor = why_none(systems, options.floor)
         summary = write(options.report, results, options.reference, settings.loading, settings.device, no_floor)
     except OSError as error:
         raise InputError(f"--report {options.report}: cannot be written; {reason(error)}") from None

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _LONGEST = 30.0  # s; longer recordings are not taken for the floor
 NOT_WANTED = "none was asked for (--floor 0)"
+ALL_FLOORS = "every system here is made without a network"
 NOT_MADE = f"no recording of up to {_LONGEST:g} s could be used to make one"
 
 
@@ -49,6 +50,15 @@ def make_floors(systems: list[System], reference: Path, report: Path, count: int
         )
         floors.append(replace(floor, name=label, pairs=pairs, unmatched=(), origin=asdict(_settings(name))))
     return floors
+
+
+def why_none(systems: list[System], count: int) -> str:
+    """Why there is no floor under these systems, if there is none."""
+    from diffwave.evaluation.summary import FLOORS
+
+    if any(system.origin.get("baseline") in FLOORS for system in systems):
+        return ALL_FLOORS
+    return NOT_MADE if count else NOT_WANTED
 
 
 def _settings(name: str) -> BaselineSettings:

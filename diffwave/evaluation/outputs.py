@@ -81,7 +81,7 @@ def write(
         "parameters": parameters(loading, device),
         "versions": environment(results),
     }
-    summary["floor"]["reason"] = no_floor
+    summary["floor"]["reason"] = "" if summary["floor"]["systems"] else no_floor
     _write_csv(folder / CSV, results)
     write_text(folder / SUMMARY, json.dumps(summary, indent=1, allow_nan=False) + "\n")
     _write_picture(folder / PICTURE, results, summary)

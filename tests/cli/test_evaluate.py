@@ -445,7 +445,7 @@ def test_the_floor_is_made_kept_on_resume_and_never_beaten_by_itself(folders, ev
 def test_floor_0_makes_none(folders, evaluate):
     run = evaluate("--reference", folders["recordings"], "--estimate", folders["bad"], *CHEAP)
     assert not (run.report / "floor").exists()
-    assert run.summary["floor"] == {"systems": [], "verdicts": []}
+    assert run.summary["floor"] == {"systems": [], "verdicts": [], "reason": "none was asked for (--floor 0)"}
 
 
 def test_a_system_equal_to_the_floor_does_not_beat_it(folders, evaluate, tmp_path):
