@@ -217,7 +217,7 @@ def _remarks(summary: dict[str, Any]) -> list[str]:
             lines.append(f"{system['name']}: {counts}; see utterances.csv")
         if system["unmatched"]:
             some = system["unmatched"]
-            lines.append(f"{system['name']}: {len(some)} files have no reference, such as {some[0]}")
+            lines.append(f"{system['name']}: no reference for {len(some)} of its files, such as {some[0]}")
     if not any(system["speakers_known"] for system in summary["systems"]):
         lines.append(
             "speakers are not known from the names, so each utterance counts for itself (--speaker tells them)"

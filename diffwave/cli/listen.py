@@ -31,7 +31,7 @@ def usage() -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Run a subcommand and return its exit code."""
+    """Run a subcommand and return its exit code; what a user did wrong becomes one line that names it."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
         return 0 if arguments else 2
@@ -39,5 +39,13 @@ def main(arguments: list[str]) -> int:
     if name not in COMMANDS:
         print(f"diffwave listen: expected a command ({', '.join(COMMANDS)}); got {name!r}", file=sys.stderr)
         return 2
-    code: int = importlib.import_module(COMMANDS[name][0]).main(arguments[1:])
+    try:
+        code: int = importlib.import_module(COMMANDS[name][0]).main(arguments[1:])
+    except Exception as error:
+        from diffwave.cli.errors import one_line, user_errors
+
+        if not isinstance(error, user_errors()):
+            raise
+        print(f"diffwave listen {name}: {one_line(str(error))}", file=sys.stderr)
+        return 2
     return code

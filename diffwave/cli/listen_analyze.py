@@ -58,6 +58,8 @@ def main(arguments: list[str]) -> int:
 
 def _notes(document: dict[str, object]) -> list[str]:
     """What was left out, first the listeners."""
+    from diffwave.listening.words import counted
+
     screening, notes = document["screening"], document["notes"]
     assert isinstance(screening, dict)
     assert isinstance(notes, list)
@@ -66,4 +68,4 @@ def _notes(document: dict[str, object]) -> list[str]:
         lines.append("the screening leaves nobody: the table is of all listeners")
     shown = [str(note) for note in notes[:_SHOWN_NOTES]]
     more = len(notes) - len(shown)
-    return [*lines, *shown, *([f"{more} more notes are in the report"] if more else [])]
+    return [*lines, *shown, *([f"{counted(more, 'more note is', 'more notes are')} in the report"] if more else [])]

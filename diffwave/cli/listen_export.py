@@ -32,7 +32,8 @@ def parser() -> argparse.ArgumentParser:
     add("--system", type=system_argument, action="append", required=True, metavar="NAME=DIR", help=system)
     add("--method", choices=("mushra", "acr", "ab", "cmos", "abx"), required=True)
     add("--items", type=count_argument, required=True, metavar="N", help="utterances of the test")
-    add("--seed", type=count_argument, required=True, metavar="S", help="of the choice of utterances and of all names")
+    seed = "of the choice of utterances and of all names (default: 0)"
+    add("--seed", type=count_argument, default=0, metavar="S", help=seed)
     add("--output", "-o", type=path_argument, required=True, metavar="DIR", help="folder to make")
     add("--name", default="", metavar="ID", help="of the test in results (default: made from method and seed)")
     add("--title", default="Listening test", metavar="T", help="shown to listeners (default: Listening test)")
@@ -114,11 +115,13 @@ def _anchors(options: argparse.Namespace) -> tuple[str, ...] | None:
 
 def _report(done: Export) -> None:
     """Notes on stderr, what was made on stdout."""
+    from diffwave.listening.words import counted
+
     for note in done.notes:
         print(f"diffwave listen export: {one_line(note)}", file=sys.stderr)
     test = done.test
     folder = one_line(str(done.folder))
-    print(f"{test.test_id}: {test.method}, {len(test.trials)} trials, {len(test.stimuli)} stimuli")
+    print(f"{test.test_id}: {test.method}, {counted(len(test.trials), 'trial')}, {len(test.stimuli)} stimuli")
     print(f"send  {folder}/index.html ({done.page_bytes / 1e6:.1f} MB)")
     print(f"keep  {folder}/private (the key)")
     print(f"read  {folder}/README.md")

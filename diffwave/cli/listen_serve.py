@@ -6,7 +6,7 @@ import argparse
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from diffwave.cli.arguments import CommandParser, path_argument
 from diffwave.cli.errors import reason
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def main(arguments: list[str]) -> int:
     """Serve until interrupted; returns 0."""
-    args = _parser().parse_args(arguments)
+    args = parser().parse_args(arguments)
     from diffwave.listening.server import is_loopback
 
     server = _open_server(args)
@@ -45,24 +45,31 @@ def main(arguments: list[str]) -> int:
 
 
 def _open_server(args: argparse.Namespace) -> ListeningServer:
-    """Read the page, take over earlier answers, bind the port."""
-    from diffwave.listening.answers import AnswerError, AnswerStore
+    """Read the page, bind the port, take over earlier answers; in this order a mistake leaves no folder behind."""
     from diffwave.listening.page import PageError
     from diffwave.listening.server import ListeningServer, read_page
 
     folder = args.results or default_results(args.folder)
+    if folder.resolve().is_relative_to(args.folder.resolve()):
+        raise InputError(f"--results {folder}: expected a folder outside the test; a new export would delete answers")
     try:
         page, sheet = read_page(args.folder)
-        store = AnswerStore(folder, sheet)
-    except (PageError, AnswerError) as error:
+        return ListeningServer((args.host, args.port), page, lambda: _open_store(folder, sheet))
+    except PageError as error:
+        raise InputError(str(error)) from None
+    except OSError as error:
+        raise InputError(f"{args.host}:{args.port}: expected a free port of this machine; {reason(error)}") from None
+
+
+def _open_store(folder: Path, sheet: dict[str, Any]) -> AnswerStore:
+    from diffwave.listening.answers import AnswerError, AnswerStore
+
+    try:
+        return AnswerStore(folder, sheet)
+    except AnswerError as error:
         raise InputError(str(error)) from None
     except OSError as error:
         raise InputError(f"{folder}: expected a folder that can be written; {reason(error)}") from None
-    try:
-        return ListeningServer((args.host, args.port), page, store)
-    except OSError as error:
-        store.close()
-        raise InputError(f"{args.host}:{args.port}: expected a free port of this machine; {reason(error)}") from None
 
 
 def default_results(folder: Path) -> Path:
@@ -75,9 +82,11 @@ def default_results(folder: Path) -> Path:
 
 
 def _summary(store: AnswerStore) -> str:
+    from diffwave.listening.words import counted
+
     rows = store.rows
-    sessions = len({row["session"] for row in rows})
-    return f"\n{len(rows)} answers of {sessions} listening sessions in {store.table}"
+    sessions = counted(len({row["session"] for row in rows}), "listening session")
+    return f"\n{counted(len(rows), 'answer')} of {sessions} in {store.table}"
 
 
 def _interrupt(*_: object) -> NoReturn:
@@ -90,17 +99,18 @@ def _port(text: str) -> int:
     raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535; got {text!r}")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = CommandParser(prog="diffwave listen serve", description=__doc__)
-    parser.add_argument("folder", metavar="DIR", type=path_argument, help="folder that `diffwave listen export` wrote")
-    parser.add_argument(
+def parser() -> argparse.ArgumentParser:
+    """The command's arguments."""
+    result = CommandParser(prog="diffwave listen serve", description=__doc__)
+    result.add_argument("folder", metavar="DIR", type=path_argument, help="folder that `diffwave listen export` wrote")
+    result.add_argument(
         "--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1, this machine only)"
     )
-    parser.add_argument("--port", type=_port, default=8000, help="port; 0 takes a free one (default: 8000)")
-    parser.add_argument(
+    result.add_argument("--port", type=_port, default=8000, help="port; 0 takes a free one (default: 8000)")
+    result.add_argument(
         "--results",
         type=path_argument,
         metavar="FOLDER",
         help="where answers are kept (default: beside DIR, DIR-results)",
     )
-    return parser
+    return result

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from diffwave.listening.design import PAIR_METHODS, ListeningTest
+from diffwave.listening.words import counted
 
 _README = """# Listening test {test_id}
 
-Method {method}, {trials} trials for each listener, {training} for training.
+Method {method}, {trials} for each listener, {training} for training.
 
 ## What to send
 
@@ -83,7 +84,7 @@ _QUESTIONS = {"ab": "which is better", "cmos": "how much better one is", "abx": 
 def readme(test: ListeningTest, configurations: list[str], has_p808: bool) -> str:
     """The README of an export; names no system and no utterance."""
     text = _README.format(
-        test_id=test.test_id, method=test.method, trials=len(test.trials), training=len(test.training)
+        test_id=test.test_id, method=test.method, trials=counted(len(test.trials), "trial"), training=len(test.training)
     )
     if configurations:
         addresses = "\n".join(f"    http://SERVER/index.html?config={name}" for name in configurations)

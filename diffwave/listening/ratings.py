@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from diffwave.listening.design import ANCHOR, PAIR_METHODS, REFERENCE, SYSTEM, ListeningTest, Stimulus, Trial
 from diffwave.listening.documents import ListeningError
 from diffwave.listening.formats import BS1116, DETECTION, Answer
+from diffwave.listening.words import counted
 
 # What webMUSHRA calls the hidden reference of every page.
 _WEBMUSHRA_REFERENCE = "reference"
@@ -155,7 +156,7 @@ def _without_training(test: ListeningTest, answers: Sequence[Answer]) -> tuple[l
     training = {trial.trial for trial in test.training} - {trial.trial for trial in test.trials}
     kept = [answer for answer in answers if answer.trial not in training]
     left = len(answers) - len(kept)
-    return kept, [f"{left} answers of training pages left out"] if left else []
+    return kept, [f"{counted(left, 'answer')} of training pages left out"] if left else []
 
 
 def _once(answers: Sequence[Answer]) -> tuple[list[Answer], list[str]]:
@@ -174,8 +175,11 @@ def _once(answers: Sequence[Answer]) -> tuple[list[Answer], list[str]]:
     if same:
         # A server leaves a table and a journal for each session, with the same answers.
         where = next(iter(same)) if len(same) == 1 else f"{len(same)} files"
-        notes.append(f"{same.total()} answers were there before ({where}); counted once")
-    notes += [f"{file}: {count} answers replace earlier ones that differ" for file, count in changed.items()]
+        said = counted(same.total(), "answer was", "answers were")
+        notes.append(f"{said} there before ({where}); counted once")
+    for file, count in changed.items():
+        said = counted(count, "answer replaces an earlier one that differs", "answers replace earlier ones that differ")
+        notes.append(f"{file}: {said}")
     return list(last.values()), notes
 
 

@@ -15,7 +15,10 @@ from diffwave.listening.methods import methods_text, screening_text
 from diffwave.listening.pictures import draw_scores
 from diffwave.listening.report_tables import folded, items_section, results
 from diffwave.listening.results import Reading
+from diffwave.listening.scores import Difference
 from diffwave.listening.summary import MEASURES, bounds, number, p_text, ratings_text, summary, without
+from diffwave.listening.words import counted
+from diffwave.statistics import Interval
 from diffwave.webpage import Raw, details, heading, page, paragraph, picture, table
 
 REPORT, SUMMARY, RATINGS, PICTURE = "report.html", "summary.json", "ratings.csv", "scores.png"
@@ -92,9 +95,9 @@ def _overview(test: ListeningTest, reading: Reading, analysis: Analysis) -> Iter
     shown, method = without(analysis), analysis.answers.method
     sessions = len(analysis.answers.runs)
     yield paragraph(
-        f"{method.upper()} listening test {test.test_id}: {analysis.everybody.listeners} listeners in {sessions} "
-        f"sessions, {len({trial.item for trial in test.trials})} items, {analysis.everybody.answers} answers from "
-        f"{len(reading.sources)} {'file' if len(reading.sources) == 1 else 'files'}.",
+        f"{method.upper()} listening test {test.test_id}: {counted(analysis.everybody.listeners, 'listener')} in "
+        f"{counted(sessions, 'session')}, {counted(len({trial.item for trial in test.trials}), 'item')}, "
+        f"{counted(analysis.everybody.answers, 'answer')} from {counted(len(reading.sources), 'file')}.",
         "lead",
     )
     if analysis.screened is None:
@@ -115,9 +118,7 @@ def _findings(method: str, outcome: Outcome) -> Iterator[str]:
     figure = number(method)
     for d in outcome.differences:
         if {d.first, d.second} <= systems:
-            yield f"{_verdict(d.first, d.second, d.mean.mean, d.p_holm)}: difference " + (
-                f"{number(method, True)(d.mean.mean)} {bounds(method, d.mean, True)}, p = {p_text(d.p_holm)}."
-            ).replace("= <", "<")
+            yield _difference(method, d)
     for c in outcome.comparisons:
         said = f"{figure(c.mean.mean)} {bounds(method, c.mean)}"
         if method in ("ab", "cmos"):
@@ -136,11 +137,16 @@ def _findings(method: str, outcome: Outcome) -> Iterator[str]:
             yield f"{c.first} and {c.second} {told}: {said} correct."
 
 
-def _verdict(first: str, second: str, difference: float, p: float) -> str:
-    if not p < 0.05:
-        return f"{first} and {second}: no difference shown"
-    better, worse = (first, second) if difference > 0 else (second, first)
-    return f"{better} is rated better than {worse}"
+def _difference(method: str, d: Difference) -> str:
+    """A verdict only where interval and test agree: they see different variance, the one of items too."""
+    mean, verdict = d.mean, f"{d.first} and {d.second}: no difference shown"
+    if d.p_holm < 0.05 and mean.low > 0:
+        verdict = f"{d.first} is rated better than {d.second}"
+    elif d.p_holm < 0.05 and mean.high < 0:
+        # The number has the order of the sentence.
+        verdict, mean = f"{d.second} is rated better than {d.first}", Interval(-mean.mean, -mean.high, -mean.low)
+    said = f"{number(method, True)(mean.mean)} {bounds(method, mean, True)}"
+    return f"{verdict}: difference {said}, p = {p_text(d.p_holm)}.".replace("= <", "<")
 
 
 def _caption(analysis: Analysis) -> str:
@@ -172,7 +178,7 @@ def _listeners(analysis: Analysis) -> Iterator[str]:
             for o in analysis.outliers
         ]
         yield details(
-            f"{len(found)} ratings outside 1.5 interquartile ranges: to be examined, none was removed",
+            f"{counted(len(found), 'rating')} outside 1.5 interquartile ranges: to be examined, none was removed",
             [table(header, found)],
         )
 
@@ -180,10 +186,10 @@ def _listeners(analysis: Analysis) -> Iterator[str]:
 def _notes(reading: Reading, analysis: Analysis) -> Iterator[str]:
     yield '<h2 id="notes">Notes</h2>'
     files = [[source.file, source.kind, str(source.answers)] for source in reading.sources]
-    yield folded("files", len(files), table(["file", "kind", "answers"], files))
+    yield folded("files", len(files), table(["file", "kind", "answers"], files, numbers=False))
     notes = [*reading.notes, *analysis.answers.notes]
     listed = "<ul>" + "".join(f"<li>{_escaped(note)}</li>" for note in notes) + "</ul>"
-    yield folded("notes", len(notes), listed) if notes else paragraph("Every answer was used, every session is whole.")
+    yield folded("notes", len(notes), listed) if notes else paragraph("Every answer was read, every session is whole.")
 
 
 def _escaped(text: str) -> str:

@@ -58,6 +58,7 @@ def read_results(paths: Sequence[Path]) -> Reading:
     answers: list[Answer] = []
     sources: list[Source] = []
     notes: list[str] = []
+    known: set[tuple[str, ...]] = set()
     for path in paths:
         for file in _files(path):
             try:
@@ -68,8 +69,13 @@ def read_results(paths: Sequence[Path]) -> Reading:
                 # A folder of results may hold other tables.
                 notes.append(f"left out {error}")
                 continue
-            answers += found
             notes += complaints
+            if _is_journal(file):
+                found = [answer for answer in found if _content(answer) not in known]
+                if not found:
+                    continue
+            known |= set(map(_content, found))
+            answers += found
             sources.append(Source(str(file), kind, len(found)))
     if not answers:
         said = f"; {notes[0]}" if notes else ""
@@ -80,10 +86,21 @@ def read_results(paths: Sequence[Path]) -> Reading:
 def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+    files = (file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+    found = sorted(files, key=lambda file: (_is_journal(file), file))
     if not found:
         raise ListeningError(f"{path}: expected result files ({', '.join(SUFFIXES)}) in this folder; found none")
     return found
+
+
+def _is_journal(file: Path) -> bool:
+    """Whether a server wrote it beside its table, which has the same answers unless writing it failed."""
+    return file.suffix == ".jsonl" and file.parent.name == "journal"
+
+
+def _content(answer: Answer) -> tuple[str, ...]:
+    """What an answer says, wherever it stands."""
+    return answer.listener, answer.session, answer.trial, answer.stimulus, answer.answer
 
 
 def _read(file: Path) -> tuple[str, list[Answer], list[str]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import socket
+from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -42,20 +43,24 @@ class ListeningServer(ThreadingHTTPServer):
     Args:
         address: host and port to bind; port 0 takes a free one.
         page: the exported ``index.html``.
-        store: where answers go.
+        open_store: opens where answers go, once the port is ours.
     """
 
     daemon_threads = True
 
-    def __init__(self, address: tuple[str, int], page: str, store: AnswerStore):
+    def __init__(self, address: tuple[str, int], page: str, open_store: Callable[[], AnswerStore]):
         # Only here may the page talk to anybody: to the server it came from.
         self.page = page.replace(NO_CONNECTION, "connect-src 'self'", 1).encode()
-        self.store = store
         self.names = {"localhost", address[0].lower(), socket.gethostname().lower()}
         self.names |= {f"{socket.gethostname().lower()}.local"}
         if ":" in address[0]:
             self.address_family = socket.AF_INET6
         super().__init__(address, Handler)
+        try:
+            self.store = open_store()
+        except BaseException:
+            self.server_close()
+            raise
 
     def server_bind(self) -> None:
         """Bind, without asking the name service for our own name as the base class does (it may take seconds)."""
@@ -118,7 +123,12 @@ class Handler(BaseHTTPRequestHandler):
             kind, body = action()
             self._send(HTTPStatus.OK, kind, body)
         except RequestError as refusal:
-            self._send(refusal.status, "text/plain; charset=utf-8", f"{refusal}\n".encode())
+            self._refuse(refusal)
+        except ValueError:  # of urlsplit
+            self._refuse(RequestError(HTTPStatus.BAD_REQUEST, "expected valid addresses in path and headers"))
+
+    def _refuse(self, refusal: RequestError) -> None:
+        self._send(refusal.status, "text/plain; charset=utf-8", f"{refusal}\n".encode())
 
     def _page(self) -> tuple[str, bytes]:
         if urlsplit(self.path).path not in ("/", "/index.html"):
@@ -134,7 +144,10 @@ class Handler(BaseHTTPRequestHandler):
             if not isinstance(message, dict) or set(message) != {"rows"}:
                 raise AnswerError("expected a JSON object with rows")
             saved = self.server.store.add(message["rows"])
-        except (AnswerError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        except (
+            ValueError,
+            RecursionError,
+        ) as error:  # of JSON, of a number with thousands of digits, or an AnswerError
             raise RequestError(HTTPStatus.BAD_REQUEST, str(error)) from None
         except OSError as error:
             self.log_error("answers could not be written: %s", error)

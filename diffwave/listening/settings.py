@@ -9,12 +9,15 @@ from pathlib import Path
 
 from diffwave.listening.anchors import ANCHOR70_NAME, MNRU_NAME
 from diffwave.listening.design import ANCHOR35_NAME, GRIFFIN_LIM_NAME, METHODS, PAIR_METHODS, REFERENCE_NAME
-from diffwave.listening.documents import PRIVATE, TEST_FILE, ListeningError
+from diffwave.listening.documents import KEY_FILE, PRIVATE, TEST_FILE, ListeningError
+from diffwave.listening.matching import some
 from diffwave.listening.stimuli import LONGEST_SECONDS, LOUDNESS, PER_STIMULUS
 from diffwave.listening.trials import PAIRS, REFERENCE_PAIRS, SYSTEM_PAIRS
 
 DEFAULT_ANCHORS = (ANCHOR35_NAME, GRIFFIN_LIM_NAME)
 ANCHORS = (*DEFAULT_ANCHORS, ANCHOR70_NAME)
+# What an export makes, in its folder and in the private one.
+_MADE = {"": ("index.html", "README.md", PRIVATE, "webmushra", "p808"), PRIVATE: (TEST_FILE, KEY_FILE, "stimuli")}
 _MOST_CONDITIONS = 12  # BS.1534-3, and what webMUSHRA lets through
 
 
@@ -91,6 +94,7 @@ def check(settings: ExportSettings) -> tuple[tuple[str, ...], str]:
         f"mushra: expected at most {_MOST_CONDITIONS} sounds on a page; got {conditions}: {len(settings.systems)} "
         f"systems, {len(anchors)} anchors and the hidden reference",
     )
+    _check_inputs(settings)
     check_output(settings.output, settings.force)
     return anchors, _pairs(settings)
 
@@ -130,16 +134,33 @@ def _check_names(settings: ExportSettings, anchors: tuple[str, ...]) -> None:
     )
 
 
+def _check_inputs(settings: ExportSettings) -> None:
+    for folder in (settings.reference, *settings.systems.values()):
+        # The next export would take the stimuli of this one for utterances.
+        apart = not settings.output.resolve().is_relative_to(folder.resolve())
+        _require(apart, f"--output {settings.output}: expected a folder outside the input; it is in {folder}")
+
+
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise ListeningError(message)
 
 
 def check_output(output: Path, force: bool) -> None:
-    """Refuse to replace what is no listening test, or one without being told so; raises ListeningError."""
+    """Refuse to replace what is no listening test, or holds more, or is one without being told so.
+
+    Raises:
+        ListeningError: saying which.
+    """
     if not (output.exists() or output.is_symlink()):
         return
     is_empty = output.is_dir() and not any(output.iterdir())
     is_ours = (output / PRIVATE / TEST_FILE).is_file()
     _require(is_empty or is_ours, f"--output {output}: expected a new folder; it exists and is no listening test")
     _require(is_empty or force, f"--output {output}: expected a new folder; it exists, --force replaces it")
+    others = [f"{part}/{name}".strip("/") for part in _MADE for name in _others(output / part, _MADE[part])]
+    _require(not others, f"--output {output}: expected nothing but an earlier test; it also holds {some(others, 1)}")
+
+
+def _others(folder: Path, made: tuple[str, ...]) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.name not in made) if folder.is_dir() else []

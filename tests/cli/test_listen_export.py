@@ -60,6 +60,7 @@ def test_a_mistake_is_one_line(
     assert run(*arguments, *more) == 2
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("diffwave")]
     assert len(lines) == 1
+    assert lines[0].startswith("diffwave listen export: ")
     assert said in lines[0]
     assert not (tmp_path / "out").exists()
 
@@ -87,3 +88,11 @@ def test_the_dispatcher_knows_its_commands(capsys: pytest.CaptureFixture[str]) -
     assert main(["listen"]) == 2
     assert main(["listen", "dance"]) == 2
     assert "expected a command (export, serve, analyze); got 'dance'" in capsys.readouterr().err
+
+
+def test_the_seed_has_a_default(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    at = arguments.index("--seed")
+    without = arguments[:at] + arguments[at + 2 :]
+    assert run(*without, "--method", "ab", "--items", "1") == 0
+    assert load_test(tmp_path / "out").seed == 0
+    assert ": ab, 1 trial, " in capsys.readouterr().out

@@ -69,7 +69,7 @@ def test_bad_input_is_one_line(folder: Path, tmp_path: Path) -> None:
         main([str(tmp_path / "missing")])
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="file/below: expected a folder that can be written"):
-        main([str(folder), "--results", str(tmp_path / "file" / "below")])
+        main([str(folder), "--port", "0", "--results", str(tmp_path / "file" / "below")])
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(InputError, match=f"127.0.0.1:{port}: expected a free port .*; Address already in use"):
@@ -121,3 +121,16 @@ def test_ipv6(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     monkeypatch.setattr(ListeningServer, "serve_forever", serve)
     assert main([str(folder), "--host", "::1", "--port", "0"]) == 0
     assert b"tones-ab" in pages[0]
+
+
+@pytest.mark.parametrize("inside", [".", "answers", "private", "private/../x/y"])
+def test_answers_do_not_go_into_the_test(inside: str, folder: Path) -> None:
+    with pytest.raises(InputError, match=r"^--results .*: expected a folder outside the test; a new export"):
+        main([str(folder), "--port", "0", "--results", str(folder / inside)])
+    assert [path.name for path in folder.iterdir()] == ["index.html"]
+
+
+def test_an_address_that_cannot_be_bound_leaves_nothing_behind(folder: Path) -> None:
+    with pytest.raises(InputError, match="expected a free port of this machine"):
+        main([str(folder), "--host", "192.0.2.1"])
+    assert list(folder.parent.iterdir()) == [folder]

@@ -228,7 +228,16 @@ def test_names_are_checked_and_storage_may_be_missing(driver: webdriver.Chrome, 
 def serve(folder: Path, port: int = 0) -> tuple[subprocess.Popen[str], str]:
     """The real command as a process, and the page's address."""
     command = "import sys; from diffwave.cli.listen_serve import main; sys.exit(main(sys.argv[1:]))"
-    call = [sys.executable, "-c", command, str(folder), "--port", str(port), "--results", str(folder / "kept")]
+    call = [
+        sys.executable,
+        "-c",
+        command,
+        str(folder),
+        "--port",
+        str(port),
+        "--results",
+        str(folder.with_name(f"{folder.name}-kept")),
+    ]
     process = subprocess.Popen(call, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     return process, process.stdout.readline().split()[-1]
@@ -236,7 +245,7 @@ def serve(folder: Path, port: int = 0) -> tuple[subprocess.Popen[str], str]:
 
 def test_served_test_survives_a_killed_server(tmp_path: Path, downloads: Path) -> None:
     _, test = write_page(tmp_path, "ab", trials=4)
-    table = tmp_path / "kept" / "tones-ab.csv"
+    table = tmp_path.with_name(f"{tmp_path.name}-kept") / "tones-ab.csv"
     process, url = serve(tmp_path)
     try:
         with chromium(downloads, server=True) as driver:

@@ -241,3 +241,23 @@ def test_no_time_stamps(folders: dict[str, Path], tmp_path: Path) -> None:
     export(settings(folders, tmp_path / "out"))
     document = json.loads((tmp_path / "out/private/test.json").read_text(encoding="utf-8"))
     assert not [key for key in document if "time" in key or "date" in key]
+
+
+@pytest.mark.parametrize("name", ["answers", "private/study.csv"])
+def test_force_replaces_nothing_that_the_export_did_not_make(
+    folders: dict[str, Path], tmp_path: Path, name: str
+) -> None:
+    export(settings(folders, tmp_path / "out", method="acr"))
+    export(settings(folders, tmp_path / "out", method="acr", force=True))
+    (tmp_path / "out" / name).write_text("answers", encoding="utf-8")
+    with pytest.raises(ListeningError, match=f"expected nothing but an earlier test; it also holds {name}$"):
+        export(settings(folders, tmp_path / "out", method="acr", force=True))
+    assert (tmp_path / "out" / name).exists()
+
+
+@pytest.mark.parametrize("inside", ["reference", SYSTEMS[0]])
+def test_an_output_in_an_input_is_refused(folders: dict[str, Path], inside: str) -> None:
+    for output in (folders[inside], folders[inside] / "new" / "out"):
+        with pytest.raises(ListeningError, match=r"--output .*: expected a folder outside the input; it is in "):
+            export(settings(folders, output))
+    assert not (folders[inside] / "new").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import math
 import re
 from html import unescape
 from html.parser import HTMLParser
@@ -15,7 +16,7 @@ import pytest
 from diffwave.listening.analysis import analyze
 from diffwave.listening.documents import ListeningError
 from diffwave.listening.ratings import join
-from diffwave.listening.report import write_report
+from diffwave.listening.report import report_page, write_report
 from diffwave.listening.results import Reading, Source
 from diffwave.listening.summary import bounds, number, p_text, score_table
 from diffwave.statistics import Interval
@@ -188,3 +189,40 @@ def test_the_main_table_fits_its_header(method):
     header, rows = score_table(case(method)[2])
     assert rows
     assert all(len(row) == len(header) for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("interval", "p", "said"),
+    [
+        (
+            Interval(-17.1, -76.2, 41.9),
+            0.018,
+            "a and b: no difference shown: difference −17.1 [−76.2, +41.9], p = 0.018.",
+        ),
+        (Interval(-17.1, -30, -4), 0.06, "a and b: no difference shown: difference −17.1 [−30.0, −4.0], p = 0.060."),
+        (Interval(-17.1, -30, -4), 0.0001, "b is rated better than a: difference +17.1 [+4.0, +30.0], p < 0.001."),
+        (Interval(17.1, 4, 30), 0.018, "a is rated better than b: difference +17.1 [+4.0, +30.0], p = 0.018."),
+        (Interval(17.1, math.nan, math.nan), 0.018, "a and b: no difference shown: difference +17.1 –, p = 0.018."),
+        (Interval(17.1, 4, 30), math.nan, "a and b: no difference shown: difference +17.1 [+4.0, +30.0], p = –."),
+    ],
+)
+def test_a_verdict_needs_interval_and_test(interval, p, said):
+    test, reading, analysis = case("mushra", clicking=0)
+    scores = [dataclasses.replace(analysis.everybody.systems[0], system=name) for name in "ab"]
+    found = dataclasses.replace(analysis.everybody.differences[0], first="a", second="b", mean=interval, p_holm=p)
+    outcome = dataclasses.replace(analysis.everybody, systems=tuple(scores), differences=(found,), items=())
+    html = report_page(test, reading, dataclasses.replace(analysis, everybody=outcome, screened=outcome))
+    assert f"<li>{said}</li>" in unescape(html)
+
+
+def test_words_of_the_report_fit_screening_and_numbers():
+    test, reading, _ = case("mushra")
+    reading = dataclasses.replace(reading, notes=())
+    html = report_page(test, reading, analyze(join(test, reading.answers)))
+    assert "Every answer was read" in html
+    assert "was used" not in html
+    assert "<th>reasons</th>" in re.search(r'<table class="text">.*?</thead>', html)[0]
+    assert re.search(r'<table class="text"><thead><tr><th>file</th>', html)
+    alone = [answer for answer in reading.answers if answer.listener == "listener00"]
+    html = report_page(test, reading, analyze(join(test, alone)))
+    assert "1 listener in 1 session, 8 items, 40 answers from 1 file." in html

@@ -172,7 +172,7 @@ def test_bad_lines_are_told_with_their_place(read):
     assert "line 4: expected a score from 1 to 5; got 'x'; left out" in told
     assert "line 5: trial 't9poor' is not in the key; left out" in told
     assert "line 6: stimulus 's1poor' is not one of trial 't0poor'; left out" in told
-    assert "1 answers replace earlier ones that differ" in told
+    assert "1 answer replaces an earlier one that differs" in told
     assert "listener anna: 1 of 10 answers; kept" in told
 
 
@@ -196,7 +196,7 @@ def test_training_pages_do_not_count():
     extra = dataclasses.replace(given[0], trial="warmup")
     answers = join(test, [*given, extra])
     assert len(answers.ratings) == len(given)
-    assert answers.notes == ("1 answers of training pages left out",)
+    assert answers.notes == ("1 answer of training pages left out",)
 
 
 @pytest.mark.parametrize(
@@ -235,3 +235,29 @@ def test_pairs_that_cannot_be(read, method, change, said):
     row |= {"stimulus": "s0good", "other": "s0middling", "x": "", "answer": ""} | change
     with pytest.raises(ListeningError, match=said):
         read(",".join(row) + "\n" + ",".join(row.values()) + "\n", method)
+
+
+def test_a_journal_counts_only_for_what_its_table_lacks(tmp_path):
+    test = make_test("acr", 3)
+    given = honest_acr(np.random.default_rng(0), test, ["anna"])
+    rows = [{name: str(getattr(a, name, "")) for name in RESULT_COLUMNS} for a in given]
+    (tmp_path / "journal").mkdir()
+    journal = tmp_path / "journal" / "0.jsonl"
+    journal.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    (tmp_path / "test-acr.csv").write_text(own_csv(given), encoding="utf-8")
+    reading = read_results([tmp_path])
+    assert join(test, reading.answers).notes == ()
+    assert [source.file for source in reading.sources] == [str(tmp_path / "test-acr.csv")]
+    # A table that could not be written anew lacks the last answers.
+    (tmp_path / "test-acr.csv").write_text(own_csv(given[:-2]), encoding="utf-8")
+    reading = read_results([tmp_path])
+    assert join(test, reading.answers).notes == ()
+    assert [source.answers for source in reading.sources] == [len(given) - 2, 2]
+
+
+def test_one_repeated_answer_is_told_in_the_singular(tmp_path):
+    test = make_test("acr", 3)
+    given = honest_acr(np.random.default_rng(0), test, ["anna"])
+    (tmp_path / "a.csv").write_text(own_csv([*given, given[0]]), encoding="utf-8")
+    notes = join(test, read_results([tmp_path]).answers).notes
+    assert notes == (f"1 answer was there before ({tmp_path / 'a.csv'}); counted once",)

@@ -53,7 +53,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def server(folder: Path, tmp_path: Path) -> Iterator[ListeningServer]:
     store = AnswerStore(tmp_path / "results", SHEET)
-    with ListeningServer(("127.0.0.1", 0), read_page(folder)[0], store) as running:
+    with ListeningServer(("127.0.0.1", 0), read_page(folder)[0], lambda: store) as running:
         thread = threading.Thread(target=running.serve_forever, args=(0.05,))
         thread.start()
         yield running
@@ -165,7 +165,11 @@ def test_own_origin_is_taken(server: ListeningServer) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b"\xff", b"[]", b'{"rows": 1}', b'{"rows": []}', b"[" * 100_000, b'{"rows": [NaN]}']
+    "body",
+    [
+        *(b"", b"{", b"\xff", b"[]", b'{"rows": 1}', b'{"rows": []}', b"[" * 100_000, b'{"rows": [NaN]}'),
+        b'{"rows": [{"position": 1' + 6000 * b"9" + b"}]}",
+    ],
 )
 def test_what_is_no_answer_is_refused(body: bytes, server: ListeningServer) -> None:
     status, text = ask(server.server_port, "POST", "/results", body)
@@ -356,3 +360,19 @@ def test_answers_survive_kill_9(folder: Path) -> None:
     found = {(row["session"], row["trial"], row["stimulus"]) for row in rows}
     assert acknowledged <= found
     assert len(found) == len(rows) == 240
+
+
+def test_a_store_that_does_not_open_frees_the_port(folder: Path) -> None:
+    def fail() -> AnswerStore:
+        raise OSError("disk full")
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with pytest.raises(OSError, match="disk full"):
+        ListeningServer(("127.0.0.1", port), read_page(folder)[0], fail)
+    socket.create_server(("127.0.0.1", port)).close()
+
+
+def test_addresses_that_are_none_are_refused(server: ListeningServer) -> None:
+    assert ask(server.server_port, "POST", "/results", {"rows": trial_rows()}, Origin="http://[")[0] == 400
+    assert server.store.rows == []
