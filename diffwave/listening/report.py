@@ -124,7 +124,7 @@ def _findings(method: str, outcome: Outcome) -> Iterator[str]:
         if method in ("ab", "cmos"):
             half = 0.5 if method == "ab" else 0.0
             word = "preferred to" if method == "ab" else "rated better than"
-            unit = " of the answers with a preference are for the first" if method == "ab" else " for the first"
+            unit = f" of the answers with a preference are for {c.first}" if method == "ab" else f" for {c.first}"
             verdict = f"{c.first} and {c.second}: no preference shown"
             # The interval, not the exact test: that one takes answers of one listener as independent.
             if c.mean.low > half:
