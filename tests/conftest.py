@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from diffwave.network import DiffWave
 from tiny import TINY, random_weights
 
 torch.set_num_threads(1)
+# A shell starts what runs in the background with Ctrl-C ignored, and so would be every process that a test interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

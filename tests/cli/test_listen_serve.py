@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from diffwave.cli.listen_serve import default_results, main
 from diffwave.cli.plan import InputError
 from diffwave.listening.page import build_page
+from diffwave.listening.server import ListeningServer
 from tones import tone_test
 
 
@@ -25,13 +27,30 @@ def folder(tmp_path: Path) -> Path:
     return whole
 
 
-def interrupt_soon(number: signal.Signals) -> None:
-    threading.Timer(0.3, os.kill, (os.getpid(), number)).start()
+@pytest.fixture
+def interrupt(monkeypatch: pytest.MonkeyPatch) -> Callable[[signal.Signals], None]:
+    """Send this process a signal once it serves; earlier, nobody would catch it."""
+
+    def soon(number: signal.Signals) -> None:
+        serve = ListeningServer.serve_forever
+
+        def served(self: ListeningServer) -> None:
+            threading.Timer(0.1, os.kill, (os.getpid(), number)).start()
+            serve(self)
+
+        monkeypatch.setattr(ListeningServer, "serve_forever", served)
+
+    return soon
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_says_where_and_ends_cleanly(number: signal.Signals, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    interrupt_soon(number)
+def test_says_where_and_ends_cleanly(
+    number: signal.Signals,
+    interrupt: Callable[[signal.Signals], None],
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    interrupt(number)
     assert main([str(folder), "--port", "0"]) == 0
     output, errors = capsys.readouterr()
     assert "listening test: http://127.0.0.1:" in output
@@ -41,8 +60,10 @@ def test_says_where_and_ends_cleanly(number: signal.Signals, folder: Path, capsy
     assert (folder.with_name("listen-results") / "tones-ab.csv").exists()
 
 
-def test_warns_when_the_network_can_reach_it(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    interrupt_soon(signal.SIGINT)
+def test_warns_when_the_network_can_reach_it(
+    interrupt: Callable[[signal.Signals], None], folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    interrupt(signal.SIGINT)
     assert main([str(folder), "--port", "0", "--host", "0.0.0.0", "--results", str(tmp_path / "kept")]) == 0
     output, errors = capsys.readouterr()
     assert "everybody who reaches 0.0.0.0:" in errors
@@ -51,8 +72,6 @@ def test_warns_when_the_network_can_reach_it(folder: Path, tmp_path: Path, capsy
 
 
 def test_only_this_machine_by_default(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from diffwave.listening.server import ListeningServer
-
     seen = []
 
     def serve(self: ListeningServer) -> None:
