@@ -143,7 +143,8 @@ def page(results: dict[str, Any]) -> str:
             "",
             "Band synchrony compares the bands of one signal with each other (`diffwave/evaluation/synchrony.py`), so "
             "that it need not find the recording's own phases in the estimate: no vocoder could have them from a mel. "
-            "Which changes count as harmless is taken from what is known of hearing; no listening test was held.",
+            "Which changes count as harmless is taken from what is known of hearing; no listening test was held. The "
+            "measure was devised on recordings of this split.",
             "",
         ]
     )
