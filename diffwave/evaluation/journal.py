@@ -9,8 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
+from diffwave.evaluation.outcome import Outcome
 from diffwave.evaluation.pairs import EvaluationError
-from diffwave.evaluation.workers import Outcome
 
 NAME = "journal.jsonl"
 

@@ -10,10 +10,11 @@ import numpy as np
 from diffwave.evaluation.batches import SpectralBatches
 from diffwave.evaluation.journal import Journal
 from diffwave.evaluation.metrics import METRICS, RECORD, SPECTRAL, Metric
+from diffwave.evaluation.outcome import Outcome
 from diffwave.evaluation.pairs import Pair, System, stamp
 from diffwave.evaluation.scoring import METRIC_ERROR, MISMATCH, OK, UNREADABLE, Loading
 from diffwave.evaluation.spectral import MEL
-from diffwave.evaluation.workers import TIMEOUT, Outcome, WorkerSettings, run_here, run_workers
+from diffwave.evaluation.workers import TIMEOUT, WorkerSettings, run_here, run_workers
 
 
 @dataclass(frozen=True)

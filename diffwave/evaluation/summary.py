@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from diffwave.evaluation.metrics import RECORD, Metric
+from diffwave.evaluation.outcome import Outcome
 from diffwave.evaluation.pairs import Pair, System
 from diffwave.evaluation.scoring import STATUSES
-from diffwave.evaluation.workers import Outcome
 from diffwave.statistics import DRAWS, cluster_interval, cluster_means, holm, wilcoxon
 
 SEED = 0

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from diffwave.evaluation.journal import NAME, Journal
+from diffwave.evaluation.outcome import Outcome
 from diffwave.evaluation.pairs import EvaluationError
-from diffwave.evaluation.workers import Outcome
 
 REQUEST = {"metrics": ["level"], "systems": {"a": "/x"}}
 OUTCOMES = [

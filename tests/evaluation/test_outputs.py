@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 from diffwave.evaluation.metrics import choose
+from diffwave.evaluation.outcome import Outcome
 from diffwave.evaluation.outputs import CSV, REPORT, SUMMARY, write
 from diffwave.evaluation.pairs import Pair, System
 from diffwave.evaluation.scoring import Loading
 from diffwave.evaluation.summary import Results, Row
-from diffwave.evaluation.workers import Outcome
 
 ODD = 'a,b "c"\nd ü'
 

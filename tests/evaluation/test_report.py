@@ -14,10 +14,10 @@ import soundfile
 
 from diffwave.evaluation import charts
 from diffwave.evaluation.metrics import choose
+from diffwave.evaluation.outcome import Outcome
 from diffwave.evaluation.pairs import Pair, System
 from diffwave.evaluation.report import build
 from diffwave.evaluation.summary import Results, Row, summarize
-from diffwave.evaluation.workers import Outcome
 
 HOSTILE = "<script>alert(1)</script>\"'&"
 METRICS = tuple(choose(["pesq_wb", "level"]))

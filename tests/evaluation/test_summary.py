@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from diffwave.evaluation.metrics import choose
+from diffwave.evaluation.outcome import Outcome
 from diffwave.evaluation.pairs import Pair, System
 from diffwave.evaluation.summary import Results, Row, summarize
-from diffwave.evaluation.workers import Outcome
 from diffwave.statistics import cluster_interval, cluster_means, holm, wilcoxon
 
 METRICS = tuple(choose(["pesq_wb", "lsd", "level", "steps"]))

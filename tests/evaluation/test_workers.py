@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from diffwave.evaluation.outcome import Outcome
 from diffwave.evaluation.pairs import Pair
 from diffwave.evaluation.run import mel_filters
 from diffwave.evaluation.scoring import Loading
-from diffwave.evaluation.workers import Outcome, WorkerSettings, _Supervisor, run_here, run_workers
+from diffwave.evaluation.workers import WorkerSettings, _Supervisor, run_here, run_workers
 
 
 def settings(*metrics: str, timeout: float = 60) -> WorkerSettings:
