@@ -6,12 +6,12 @@ import json
 import math
 import os
 import re
-from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from diffwave.audio import AUDIO_SUFFIXES
+from diffwave.files import match_names
 
 RECORD = "synthesis.json"  # what `diffwave synthesize` and `diffwave baseline` leave beside their outputs
 # LibriSpeech: speaker-chapter-utterance; VCTK: p225_001; LibriTTS and MLS: speaker_chapter_...
@@ -142,29 +142,15 @@ def _by_reference(
 ) -> tuple[dict[str, Path], tuple[str, ...]]:
     """Estimates by the key of their reference, and the keys of those that have none."""
     files = audio_files(folder, f"--estimate {name}", skip)
-    keys = {key: key for key in files}
-    if not set(files) & set(recordings):
-        keys = _by_file_name(recordings, files)
-    matched = {keys[key]: path for key, path in files.items() if keys.get(key) in recordings}
+    keys = match_names(recordings, files)
+    matched = {keys[key]: path for key, path in files.items() if key in keys}
     if not matched:
         some = next(iter(recordings)), next(iter(files))
         raise EvaluationError(
             f"--estimate {name}={folder}: expected files named like the references; got none (a reference is called "
             f"{some[0]}, an estimate {some[1]})"
         )
-    return matched, tuple(key for key in files if keys.get(key) not in recordings)
-
-
-def _by_file_name(recordings: dict[str, Path], files: dict[str, Path]) -> dict[str, str]:
-    """Key of the reference of the same file name, for names that are there once on either side."""
-    counts = [Counter(key.rsplit("/", 1)[-1] for key in side) for side in (recordings, files)]
-    names = {key.rsplit("/", 1)[-1]: key for key in recordings}
-    result = {}
-    for key in files:
-        name = key.rsplit("/", 1)[-1]
-        if counts[0][name] == 1 and counts[1][name] == 1:
-            result[key] = names[name]
-    return result
+    return matched, tuple(key for key in files if key not in keys)
 
 
 def _system(

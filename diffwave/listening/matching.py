@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from diffwave.audio import AUDIO_SUFFIXES
+from diffwave.files import match_names
 from diffwave.listening.documents import ListeningError
 
 
@@ -99,16 +99,8 @@ def _is_audio(file: str) -> bool:
 
 def _align(references: Mapping[str, Path], files: dict[str, Path]) -> dict[str, Path]:
     """The files of a system under the names of the reference's items."""
-    if any(name in references for name in files):
-        return {name: files[name] for name in references if name in files}
-    ours, theirs = _unique_stems(references), _unique_stems(files)
-    return {name: files[theirs[stem]] for stem, name in ours.items() if stem in theirs}
-
-
-def _unique_stems(names: Iterable[str]) -> dict[str, str]:
-    names = list(names)
-    counts = Counter(PurePosixPath(name).name for name in names)
-    return {PurePosixPath(name).name: name for name in names if counts[PurePosixPath(name).name] == 1}
+    names = {ours: theirs for theirs, ours in match_names(references, files).items()}
+    return {name: files[names[name]] for name in references if name in names}
 
 
 def some(names: list[str], most: int = 3) -> str:
