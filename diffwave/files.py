@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path, PurePosixPath
+
+# What mkstemp makes of the names below: .model.safetensors.k3_x9a0b.safetensors
+_TEMPORARY = re.compile(r"\..{1,40}\.[a-z0-9_]{8}(\.\w+)?")
 
 
 @contextlib.contextmanager
@@ -34,6 +38,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete temporary files that a killed process has left in ``folder``; nobody else may be writing there."""
+    for path in folder.glob(".*"):
+        if _TEMPORARY.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

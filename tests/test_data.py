@@ -10,7 +10,18 @@ import soundfile
 import torch
 
 from diffwave.config import ConfigError, DataConfig, MelConfig
-from diffwave.data import CropDataset, Utterance, context_samples, find_utterances, read_segment, split
+from diffwave.corpus.manifest import write_manifest
+from diffwave.data import (
+    CropDataset,
+    DataError,
+    Shares,
+    Utterance,
+    context_samples,
+    find_utterances,
+    read_segment,
+    split,
+    training_and_validation,
+)
 
 MEL = MelConfig(n_fft=64, win_length=64, hop_length=16, n_mels=8)
 RATE = 16000
@@ -123,7 +134,7 @@ def test_a_crop_is_a_piece_of_its_file_with_zeros_beyond_the_ends(dataset: CropD
     assert context == 32
     edges = 0
     for number in range(60):
-        piece = (dataset[number].numpy() * 32768).round()
+        piece = (dataset[number].wav.numpy() * 32768).round()
         assert piece.shape == (crop + 2 * context,)
         inside = piece[context : context + crop]
         assert inside[0] >= 1
@@ -131,7 +142,7 @@ def test_a_crop_is_a_piece_of_its_file_with_zeros_beyond_the_ends(dataset: CropD
         np.testing.assert_array_equal(np.diff(inside), 1)
         before = inside[0] - 1 - np.arange(context, 0, -1) + 1
         np.testing.assert_array_equal(piece[:context], np.clip(before, 0, None))
-        ends = [u.samples for u in dataset.visits]
+        ends = [u.samples for u in dataset.utterances]
         after = inside[-1] + np.arange(1, context + 1)
         possible = [np.where(after <= end, after, 0) for end in ends]
         assert any(np.array_equal(piece[context + crop :], tail) for tail in possible)
@@ -140,17 +151,17 @@ def test_a_crop_is_a_piece_of_its_file_with_zeros_beyond_the_ends(dataset: CropD
 
 
 def test_crops_are_a_function_of_seed_and_number(dataset: CropDataset) -> None:
-    utterances = list(dict.fromkeys(dataset.visits))
+    utterances = dataset.utterances
     again = CropDataset(utterances, MEL, 8, seed=4)
     other = CropDataset(utterances, MEL, 8, seed=5)
-    backwards = {number: again[number] for number in reversed(range(40))}
-    assert all(torch.equal(dataset[number], backwards[number]) for number in range(40))
-    assert sum(torch.equal(dataset[number], other[number]) for number in range(40)) < 10
+    backwards = {number: again[number].wav for number in reversed(range(40))}
+    assert all(torch.equal(dataset[number].wav, backwards[number]) for number in range(40))
+    assert sum(torch.equal(dataset[number].wav, other[number].wav) for number in range(40)) < 10
 
 
 def test_every_epoch_visits_each_entry_once_and_in_a_new_order(dataset: CropDataset, monkeypatch) -> None:
     # 400, 640 and 2000 samples hold 3, 5 and 15 whole crops of 128; 70 samples hold none.
-    assert Counter(u.path.name for u in dataset.visits) == {"0.wav": 3, "1.wav": 5, "3.wav": 15}
+    visits = {"0.wav": 3, "1.wav": 5, "3.wav": 15}
     visited: list[str] = []
 
     def note(utterance: Utterance, start: int, length: int) -> torch.Tensor:
@@ -158,26 +169,27 @@ def test_every_epoch_visits_each_entry_once_and_in_a_new_order(dataset: CropData
         return torch.zeros(length)
 
     monkeypatch.setattr("diffwave.data.read_segment", note)
-    size = len(dataset.visits)
+    size = len(dataset)
+    assert size == 23
     for number in range(3 * size):
         dataset[number]
     epochs = [visited[i * size : (i + 1) * size] for i in range(3)]
-    assert [Counter(epoch) for epoch in epochs] == 3 * [Counter(u.path.name for u in dataset.visits)]
+    assert [Counter(epoch) for epoch in epochs] == 3 * [visits]
     assert epochs[0] != epochs[1] != epochs[2]
 
 
 def test_crops_start_anywhere_also_at_the_last_place(tmp_path: Path) -> None:
     write(tmp_path / "a.wav", 131)
     dataset = CropDataset(find_utterances(DataConfig(root=str(tmp_path)), RATE), MEL, 8, seed=0)
-    starts = {int((dataset[number][32] * 32768).round()) - 1 for number in range(60)}
+    starts = {int((dataset[number].wav[32] * 32768).round()) - 1 for number in range(60)}
     assert starts == {0, 1, 2, 3}
 
 
 def test_a_dataset_can_be_sent_to_a_loader_process(dataset: CropDataset) -> None:
     first = dataset[0]
     sent = pickle.loads(pickle.dumps(dataset))
-    assert torch.equal(sent[0], first)
-    assert torch.equal(sent[30], dataset[30])
+    assert torch.equal(sent[0].wav, first.wav)
+    assert torch.equal(sent[30].wav, dataset[30].wav)
 
 
 def test_utterances_that_are_all_too_short_are_refused_with_lengths(tmp_path: Path) -> None:
@@ -211,5 +223,40 @@ def test_a_file_shorter_than_it_was_is_an_error(tmp_path: Path) -> None:
     write(tmp_path / "a.wav", 100)
     (utterance,) = find_utterances(DataConfig(root=str(tmp_path)), RATE)
     write(tmp_path / "a.wav", 50)
-    with pytest.raises(RuntimeError, match=r"a.wav: expected 60 samples; got 10"):
+    with pytest.raises(DataError, match=r"a.wav: expected 60 samples at 16000 Hz from 40; got 10 at 16000 Hz"):
         read_segment(utterance, 40, 60)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("processes", [1, 2, 3])
+def test_processes_share_every_batch_without_repeats_or_gaps(processes: int, accumulate: int) -> None:
+    batch, numbers = 12, range(24, 84)
+    shares = [Shares(numbers, batch, rank, processes, accumulate) for rank in range(processes)]
+    lists = [list(share) for share in shares]
+    assert [len(share) for share in shares] == [len(batches) for batches in lists] == [5 * accumulate] * processes
+    for iteration in range(5):
+        part = slice(iteration * accumulate, (iteration + 1) * accumulate)
+        taken = [number for batches in lists for micro_batch in batches[part] for number in micro_batch]
+        # In the order of the processes: the same batch, in the same order, however many there are.
+        assert taken == list(range(24 + iteration * batch, 24 + (iteration + 1) * batch))
+
+
+def test_a_manifest_stands_for_a_folder(librispeech: Path, tmp_path: Path) -> None:
+    utterances = find_utterances(DataConfig(root=str(librispeech)), RATE)
+    write_manifest(tmp_path / "train.jsonl", utterances[:3])
+    write_manifest(tmp_path / "val.jsonl", utterances[2:])
+    config = DataConfig(manifest=str(tmp_path / "train.jsonl"), validation_manifest=str(tmp_path / "val.jsonl"))
+    # What is validated on is not learned from, even if both manifests have it.
+    assert training_and_validation(config, RATE) == (utterances[:2], utterances[2:])
+    with pytest.raises(ConfigError, match=r"data.manifest: expected 22050 Hz, the rate of model.mel; .* has 16000 Hz"):
+        training_and_validation(config, 22050)
+    both = DataConfig(manifest=config.manifest, validation_manifest=config.manifest)
+    with pytest.raises(ConfigError, match="expected somebody to train on; every utterance is in it"):
+        training_and_validation(both, RATE)
+
+
+def test_speakers_on_both_sides_are_told(librispeech: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    utterances = find_utterances(DataConfig(root=str(librispeech)), RATE)
+    write_manifest(tmp_path / "val.jsonl", utterances[:1])
+    training_and_validation(DataConfig(root=str(librispeech), validation_manifest=str(tmp_path / "val.jsonl")), RATE)
+    assert "speakers in both training and validation, so that it looks too good: 1" in caplog.text

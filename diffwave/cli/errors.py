@@ -13,6 +13,7 @@ def user_errors() -> tuple[type[Exception], ...]:
     from diffwave.evaluation.pairs import EvaluationError
     from diffwave.evaluation.perceptual import MetricError
     from diffwave.listening.documents import ListeningError
+    from diffwave.training.errors import TrainingError
 
     return (
         AudioError,
@@ -24,6 +25,7 @@ def user_errors() -> tuple[type[Exception], ...]:
         ImportError,
         InputError,
         ListeningError,
+        TrainingError,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import os
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from diffwave.config import ConfigError, TrainingConfig
 from diffwave.document import from_dict
 
 if TYPE_CHECKING:
-    from diffwave.training import Trainer
+    from diffwave.training.trainer import Trainer
 
 
 # Lines of hydra's and omegaconf's messages that help only a developer.
@@ -109,13 +110,16 @@ def _dotted(node: DictConfig, prefix: str = "") -> list[str]:
 
 
 USAGE = """usage: diffwave train [experiment=NAME] [SETTING=VALUE ...]
+       torchrun --nproc-per-node N -m diffwave train [experiment=NAME] [SETTING=VALUE ...]
 
 Train a model, or go on with the run in run_dir. Settings are hydra overrides:
 
   diffwave train experiment=debug_cpu data.root=FOLDER run_dir=runs/try
-  diffwave train experiment=librispeech_fast data.root=data/LibriSpeech train.iterations=20000
+  diffwave train experiment=librispeech_base data.manifest=train.jsonl data.validation_manifest=val.jsonl
 
-data.root is a LibriSpeech root (its train-* folders are used) or any folder tree of audio.
+data.root is a LibriSpeech root (its train-* folders are used) or any folder tree of audio; a manifest is what
+recipes/librispeech/prepare.py writes. In run_dir: history.jsonl, train.log, tensorboard/, outputs/, the weights
+(model.safetensors, config.json; the best ones in best/), and training-*.pt to go on from.
 """
 
 
@@ -126,17 +130,27 @@ def main(arguments: list[str]) -> int:
         print(USAGE + "\nexperiments: " + ", ".join(names))
         print("settings: " + ", ".join(_leaves()))
         return 0 if arguments else 2
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     config = compose_config(arguments)
-    from diffwave.training import Trainer, TrainingError
+    from diffwave.training.processes import Processes
+    from diffwave.training.trainer import Trainer
 
-    trainer = Trainer(config)
-    _stop_on_signals(trainer)
+    _log_to_stderr()
+    processes = Processes.join(config.train.device)
     try:
+        trainer = Trainer(config, processes)
+        _stop_on_signals(trainer)
         trainer.run()
-    except TrainingError as error:
-        raise ConfigError(str(error)) from None
+    finally:
+        processes.leave()
     return 0
+
+
+def _log_to_stderr() -> None:
+    """Plain lines; of several processes only the first tells how it goes, the others only what is wrong."""
+    rank = int(os.environ.get("RANK", "0"))
+    prefix = f"[process {rank}] " if rank else ""
+    level = logging.WARNING if rank else logging.INFO
+    logging.basicConfig(level=level, format=f"%(asctime)s {prefix}%(message)s", datefmt="%H:%M:%S")
 
 
 def _stop_on_signals(trainer: Trainer) -> None:

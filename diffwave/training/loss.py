@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +16,7 @@ from diffwave.model import make_prior
 from diffwave.network import DiffWave
 
 
-@dataclass(frozen=True, eq=False)
-class Batch:
+class Batch(NamedTuple):
     """Everything the loss needs of a set of crops, on the device."""
 
     wav: Tensor  # with context, [B, N + 2 context]
@@ -68,3 +67,25 @@ class DiffusionLoss(nn.Module):
             output = network(noisy, batch.step, condition(mel))
         error: Tensor = output.float() - target
         return (error.abs() if self.kind == "l1" else error.square()).mean(dim=1)
+
+
+class Objective(nn.Module):
+    """The loss as a function of a batch alone, so that DDP sees every use of a parameter inside one ``forward``.
+
+    Args:
+        network: whose parameters are learned.
+        loss: of its output.
+        run: the network as it is run: itself, or compiled.
+    """
+
+    def __init__(self, network: DiffWave, loss: DiffusionLoss, run: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.network = network
+        self.loss = loss
+        # In a list, so that a compiled network does not become a second child with the same parameters.
+        self._run = [run]
+
+    def forward(self, wav: Tensor, noise: Tensor, step: Tensor) -> Tensor:
+        """Loss of each example, shape ``[B]``; see :class:`Batch`."""
+        losses: Tensor = self.loss(self._run[0], self.network.condition, Batch(wav, noise, step))
+        return losses

@@ -1,32 +1,13 @@
-"""Settings of a model and of a training run: the schema, and the only home of defaults.
+"""Settings of a model: mel front end, network, diffusion and sampling.
 
-``ModelConfig`` (mel front end, network, diffusion, sampling) is everything that synthesis needs and
-is what a checkpoint stores. ``TrainingConfig`` adds data and optimisation. Code below ``cli/`` takes
-the dataclass it needs, never a dictionary and never the whole configuration.
-
-Every check that involves one dataclass stands in its ``__post_init__``; checks between two of them
-stand where the two meet (``ModelConfig``, ``TrainingConfig``). All raise ``ConfigError``, whose
-message says what was expected and what came.
+``ModelConfig`` is everything that synthesis needs and is what a checkpoint stores.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
-
-class ConfigError(ValueError):
-    """A setting that cannot work, in words for the person who wrote it."""
-
-
-def require(condition: bool, message: str) -> None:
-    """Raise ``ConfigError`` with ``message`` unless ``condition`` holds."""
-    if not condition:
-        raise ConfigError(message)
-
-
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    require(value in allowed, f"{name} must be one of {', '.join(allowed)}; got {value!r}")
+from diffwave.config.checks import ConfigError, one_of, require
 
 
 @dataclass(frozen=True)
@@ -66,10 +47,10 @@ class MelConfig:
     floor: float = 1e-5
 
     def __post_init__(self) -> None:
-        _one_of("mel.mel_scale", self.mel_scale, ("slaney", "htk"))
-        _one_of("mel.mel_norm", self.mel_norm, ("slaney", "none"))
-        _one_of("mel.framing", self.framing, ("hop", "centre"))
-        _one_of("mel.log", self.log, ("ln", "log10", "db01"))
+        one_of("mel.mel_scale", self.mel_scale, ("slaney", "htk"))
+        one_of("mel.mel_norm", self.mel_norm, ("slaney", "none"))
+        one_of("mel.framing", self.framing, ("hop", "centre"))
+        one_of("mel.log", self.log, ("ln", "log10", "db01"))
         require(
             0 < self.hop_length <= self.win_length <= self.n_fft,
             "mel: expected 0 < hop_length <= win_length <= n_fft; got "
@@ -161,7 +142,7 @@ class NetworkConfig:
             f"squeeze_overlap={self.squeeze_overlap}, squeeze={self.squeeze}",
         )
         require(self.condition_std > 0, "network.condition_std must be positive")
-        _one_of("network.parameterization", self.parameterization, ("noise", "velocity"))
+        one_of("network.parameterization", self.parameterization, ("noise", "velocity"))
 
 
 @dataclass(frozen=True)
@@ -194,8 +175,8 @@ class DiffusionConfig:
     prior_level: float = 0.005
 
     def __post_init__(self) -> None:
-        _one_of("diffusion.schedule", self.schedule, ("linear", "cosine", "list"))
-        _one_of("diffusion.prior", self.prior, ("standard", "spectral"))
+        one_of("diffusion.schedule", self.schedule, ("linear", "cosine", "list"))
+        one_of("diffusion.prior", self.prior, ("standard", "spectral"))
         require(self.steps >= 1, f"diffusion.steps must be at least 1; got {self.steps}")
         require(
             self.schedule != "list" or len(self.betas) == self.steps,
@@ -242,7 +223,7 @@ class SamplingConfig:
     consistency_iterations: int = 0
 
     def __post_init__(self) -> None:
-        _one_of("sampling.sampler", self.sampler, ("ddpm", "ddim"))
+        one_of("sampling.sampler", self.sampler, ("ddpm", "ddim"))
         require(self.steps >= 1, f"sampling.steps must be at least 1; got {self.steps}")
         require(
             self.consistency_iterations >= 0,
@@ -289,101 +270,3 @@ LARGE = ModelConfig(
     sampling=SamplingConfig(fast_betas={"6": [1e-4, 1e-3, 0.01, 0.05, 0.2, 0.7]}),
 )
 """LARGE of the paper (table 1, appendix B): 128 channels, T = 200, 6 fast steps."""
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """Where the speech is and how it is cut.
-
-    Args:
-        root: a LibriSpeech root or any folder tree of audio.
-        subsets: first-level folders of ``root`` to use; empty takes the ``train-*`` folders of a LibriSpeech
-            root, and everything of any other tree.
-        validation_speakers: speakers held out for validation; if none of them is found, one utterance in
-            twenty is held out instead.
-        crop_frames: length of a training crop in mel frames.
-        workers: loader processes; 0 reads in the training process.
-    """
-
-    root: str = "data/LibriSpeech"
-    subsets: list[str] = field(default_factory=list)
-    validation_speakers: list[str] = field(default_factory=list)
-    crop_frames: int = 62
-    workers: int = 0
-
-    def __post_init__(self) -> None:
-        require(self.crop_frames >= 1, f"data.crop_frames must be at least 1; got {self.crop_frames}")
-        require(self.workers >= 0, f"data.workers cannot be negative; got {self.workers}")
-
-
-@dataclass(frozen=True)
-class OptimizationConfig:
-    """How long and how fast to learn.
-
-    Args:
-        iterations: optimiser steps in total; a resumed run goes on up to this number.
-        batch_size: crops per iteration.
-        learning_rate: of Adam, after ``warmup`` iterations of linear rise.
-        decay_iterations: the learning rate falls linearly to zero over the last so many iterations.
-        loss: ``l1`` or ``l2``.
-        gradient_clip: largest norm of the gradient.
-        ema_decay: of the exponential moving average of the weights, which is what a checkpoint exports.
-        precision: ``float32`` or ``bfloat16`` (autocast).
-        compile: run the network through ``torch.compile``.
-        device: ``auto``, ``cpu`` or ``cuda``.
-        threads: CPU threads; 0 leaves torch's choice.
-        seed: of weights, crops, noise and diffusion steps.
-        checkpoint_every, validate_every, log_every: in iterations.
-        keep_checkpoints: how many ``training-*.pt`` stay.
-        validation_utterances: how many utterances of the validation split are used.
-    """
-
-    iterations: int = 1_000_000
-    batch_size: int = 16
-    learning_rate: float = 2e-4
-    warmup: int = 0
-    decay_iterations: int = 0
-    loss: str = "l1"
-    gradient_clip: float = 1.0
-    ema_decay: float = 0.999
-    precision: str = "float32"
-    compile: bool = False
-    device: str = "auto"
-    threads: int = 0
-    seed: int = 0
-    checkpoint_every: int = 1000
-    validate_every: int = 1000
-    log_every: int = 50
-    keep_checkpoints: int = 2
-    validation_utterances: int = 16
-
-    def __post_init__(self) -> None:
-        _one_of("train.loss", self.loss, ("l1", "l2"))
-        _one_of("train.precision", self.precision, ("float32", "bfloat16"))
-        _one_of("train.device", self.device, ("auto", "cpu", "cuda"))
-        counts = ("iterations", "batch_size", "checkpoint_every", "validate_every", "log_every", "keep_checkpoints")
-        for name in (*counts, "validation_utterances"):
-            value = getattr(self, name)
-            require(value >= 1, f"train.{name} must be at least 1; got {value}")
-        for name in ("seed", "threads", "warmup", "decay_iterations"):
-            value = getattr(self, name)
-            require(value >= 0, f"train.{name} cannot be negative; got {value}")
-        require(0 <= self.ema_decay < 1, f"train.ema_decay must be in [0, 1); got {self.ema_decay}")
-        require(
-            0 < self.learning_rate < math.inf and self.gradient_clip > 0,
-            "train: expected a positive, finite learning_rate and a positive gradient_clip; got "
-            f"{self.learning_rate} and {self.gradient_clip}",
-        )
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """One training run: the model, its data, its optimisation, and where it is written."""
-
-    model: ModelConfig = field(default_factory=ModelConfig)
-    data: DataConfig = field(default_factory=DataConfig)
-    train: OptimizationConfig = field(default_factory=OptimizationConfig)
-    run_dir: str = "runs/diffwave"
-
-    def __post_init__(self) -> None:
-        require(bool(self.run_dir), "run_dir: expected the name of a folder; got nothing")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import io
 import logging
 import pickle
 import re
@@ -15,6 +16,8 @@ import torch
 
 from diffwave.config import ConfigError
 from diffwave.files import atomic_path
+from diffwave.training.processes import Processes
+from diffwave.training.progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +47,9 @@ def save_state(run_dir: Path, iteration: int, state: dict[str, Any]) -> Path:
     """Write ``training-<iteration>.pt`` atomically and return its path."""
     run_dir.mkdir(parents=True, exist_ok=True)
     path = run_dir / f"training-{iteration:08d}.pt"
-    with atomic_path(path) as temporary:
-        torch.save(state, temporary)
+    # Through a file of our own: a full disk is then the operating system's error, and not one of the C++ writer.
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        torch.save(state, file)
     return path
 
 
@@ -59,6 +63,25 @@ def prune_states(run_dir: Path, keep: int) -> None:
     """Delete all but the newest ``keep`` states."""
     for path in states(run_dir)[:-keep]:
         path.unlink()
+
+
+def find_state(run_dir: Path, model: dict[str, Any], processes: Processes) -> dict[str, Any] | None:
+    """The newest state that process 0 can read, in every process; None if there is none.
+
+    Raises:
+        ConfigError: see :func:`newest_state`.
+    """
+    found = newest_state(run_dir, model) if processes.first else None
+    if processes.count == 1:
+        return found
+    buffer = io.BytesIO()
+    if found is not None:
+        torch.save(found, buffer)
+    data = processes.broadcast(buffer.getvalue())
+    if not data:
+        return None
+    state: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    return state
 
 
 def newest_state(run_dir: Path, model: dict[str, Any]) -> dict[str, Any] | None:
@@ -75,6 +98,7 @@ def newest_state(run_dir: Path, model: dict[str, Any]) -> dict[str, Any] | None:
         try:
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
             found = state["config"]["model"]
+            _bring_up_to_date(state)
         except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
             reason = (str(error) or type(error).__name__).splitlines()[0][:80]
             log.warning("%s cannot be read (%s); trying the one before", path, reason)
@@ -92,6 +116,15 @@ def newest_state(run_dir: Path, model: dict[str, Any]) -> dict[str, Any] | None:
             "choose another run_dir"
         )
     return None
+
+
+def _bring_up_to_date(state: dict[str, Any]) -> None:
+    """Earlier states had the progress beside the weights, and neither window nor fingerprint of the data."""
+    if "progress" not in state:
+        iteration = int(state["iteration"])
+        crops = iteration * int(state["config"]["train"]["batch_size"])
+        state["progress"] = Progress(iteration, crops, float(state["seconds"])).as_state()
+    state.setdefault("data", "")
 
 
 def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:

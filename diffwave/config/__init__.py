@@ -1,0 +1,40 @@
+"""Settings: the schema, and the only home of defaults.
+
+``ModelConfig`` is what a checkpoint stores, ``TrainingConfig`` adds data and optimisation. Code below ``cli/`` takes
+the dataclass it needs, never a dictionary and never the whole configuration.
+
+Every check that involves one dataclass stands in its ``__post_init__``; checks between two of them stand where the two
+meet (``ModelConfig``, ``TrainingConfig``). All raise ``ConfigError``, whose message says what was expected and what
+came.
+"""
+
+from diffwave.config.checks import ConfigError, require
+from diffwave.config.model import (
+    BASE,
+    LARGE,
+    MEL_PRESETS,
+    DiffusionConfig,
+    MelConfig,
+    ModelConfig,
+    NetworkConfig,
+    SamplingConfig,
+    mel_preset,
+)
+from diffwave.config.training import DataConfig, OptimizationConfig, TrainingConfig
+
+__all__ = [
+    "BASE",
+    "LARGE",
+    "MEL_PRESETS",
+    "ConfigError",
+    "DataConfig",
+    "DiffusionConfig",
+    "MelConfig",
+    "ModelConfig",
+    "NetworkConfig",
+    "OptimizationConfig",
+    "SamplingConfig",
+    "TrainingConfig",
+    "mel_preset",
+    "require",
+]

@@ -1,0 +1,135 @@
+"""Settings of a training run: data, optimisation, and what is written when."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from diffwave.config.checks import one_of, require
+from diffwave.config.model import ModelConfig
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the speech is and how it is cut.
+
+    Args:
+        manifest: utterances to train on, JSON lines as ``recipes/librispeech/prepare.py`` writes them; without one,
+            ``root`` is searched.
+        validation_manifest: utterances to validate on; without one, ``validation_speakers`` decides.
+        root: a LibriSpeech root or any folder tree of audio.
+        subsets: first-level folders of ``root`` to use; empty takes the ``train-*`` folders of a LibriSpeech
+            root, and everything of any other tree.
+        validation_speakers: speakers held out for validation; if none of them is found, one utterance in
+            twenty is held out instead.
+        crop_frames: length of a training crop in mel frames.
+        workers: loader processes of each training process; 0 reads in the training process itself.
+    """
+
+    manifest: str = ""
+    validation_manifest: str = ""
+    root: str = "data/LibriSpeech"
+    subsets: list[str] = field(default_factory=list)
+    validation_speakers: list[str] = field(default_factory=list)
+    crop_frames: int = 62
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        require(self.crop_frames >= 1, f"data.crop_frames must be at least 1; got {self.crop_frames}")
+        require(self.workers >= 0, f"data.workers cannot be negative; got {self.workers}")
+
+
+@dataclass(frozen=True)
+class OptimizationConfig:
+    """How long and how fast to learn.
+
+    Args:
+        iterations: optimiser steps in total; a resumed run goes on up to this number.
+        batch_size: crops per iteration, over all processes and micro-batches together.
+        accumulate: micro-batches that each process takes one after the other in an iteration, when its share of the
+            batch does not fit into memory.
+        learning_rate: of Adam, after ``warmup`` iterations of linear rise.
+        decay_iterations: the learning rate falls linearly to zero over the last so many iterations.
+        loss: ``l1`` or ``l2``.
+        gradient_clip: largest norm of the gradient.
+        ema_decay: of the exponential moving average of the weights, which is what a checkpoint exports.
+        precision: ``float32`` or ``bfloat16`` (autocast).
+        compile: run the network through ``torch.compile``.
+        deterministic: only use algorithms that give the same bits every time; on a CPU they do anyway.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        threads: CPU threads of each process; 0 leaves torch's choice.
+        seed: of weights, crops, noise and diffusion steps.
+        checkpoint_every, validate_every, outputs_every, log_every: in iterations; ``outputs_every=0`` turns outputs
+            (audio, PESQ, pictures in the middle of a run) off.
+        keep_checkpoints: how many ``training-*.pt`` stay; the weights of the best validation stay beside them.
+        validation_utterances: how many utterances of the validation split are used.
+        output_utterances: how many of them are synthesized.
+        tensorboard: write event files for TensorBoard.
+    """
+
+    iterations: int = 1_000_000
+    batch_size: int = 16
+    accumulate: int = 1
+    learning_rate: float = 2e-4
+    warmup: int = 0
+    decay_iterations: int = 0
+    loss: str = "l1"
+    gradient_clip: float = 1.0
+    ema_decay: float = 0.999
+    precision: str = "float32"
+    compile: bool = False
+    deterministic: bool = False
+    device: str = "auto"
+    threads: int = 0
+    seed: int = 0
+    checkpoint_every: int = 1000
+    validate_every: int = 1000
+    outputs_every: int = 10_000
+    log_every: int = 50
+    keep_checkpoints: int = 2
+    validation_utterances: int = 16
+    output_utterances: int = 4
+    tensorboard: bool = True
+
+    def __post_init__(self) -> None:
+        one_of("train.loss", self.loss, ("l1", "l2"))
+        one_of("train.precision", self.precision, ("float32", "bfloat16"))
+        one_of("train.device", self.device, ("auto", "cpu", "cuda"))
+        counts = ("iterations", "batch_size", "accumulate", "checkpoint_every", "validate_every", "log_every")
+        for name in (*counts, "keep_checkpoints", "validation_utterances", "output_utterances"):
+            value = getattr(self, name)
+            require(value >= 1, f"train.{name} must be at least 1; got {value}")
+        for name in ("seed", "threads", "warmup", "decay_iterations", "outputs_every"):
+            value = getattr(self, name)
+            require(value >= 0, f"train.{name} cannot be negative; got {value}")
+        require(0 <= self.ema_decay < 1, f"train.ema_decay must be in [0, 1); got {self.ema_decay}")
+        require(
+            0 < self.learning_rate < math.inf and self.gradient_clip > 0,
+            "train: expected a positive, finite learning_rate and a positive gradient_clip; got "
+            f"{self.learning_rate} and {self.gradient_clip}",
+        )
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """One training run: the model, its data, its optimisation, and where it is written."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    train: OptimizationConfig = field(default_factory=OptimizationConfig)
+    run_dir: str = "runs/diffwave"
+
+    def __post_init__(self) -> None:
+        require(bool(self.run_dir), "run_dir: expected the name of a folder; got nothing")
+        mel = self.model.mel
+        crop = self.data.crop_frames * mel.hop_length
+        require(
+            crop >= mel.n_fft,
+            f"data.crop_frames={self.data.crop_frames} is a crop of {crop} samples, shorter than one frame of "
+            f"model.mel.n_fft={mel.n_fft}; expected at least {-(-mel.n_fft // mel.hop_length)} frames",
+        )
+        require(
+            self.train.batch_size % self.train.accumulate == 0,
+            "train.batch_size must be a multiple of train.accumulate; got "
+            f"{self.train.batch_size} and {self.train.accumulate}",
+        )

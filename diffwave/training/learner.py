@@ -1,0 +1,168 @@
+"""What learns: network, its moving average, the optimiser, and one step of it.
+
+What iteration ``i`` does is a function of the weights before and of its crops: noise and diffusion step of a crop are
+drawn from ``(seed, number of the crop)``, so they do not depend on processes, micro-batches or interruptions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from diffwave.config import TrainingConfig
+from diffwave.data import Crops
+from diffwave.network import DiffWave
+from diffwave.training.loss import Batch, DiffusionLoss, Objective
+from diffwave.training.processes import Processes
+
+# Streams of random numbers, so that changing one does not shift another.
+_NOISE_STREAM, _VALIDATION_STREAM = 3, 4
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """What is known after an optimiser step, of this process's crops.
+
+    Args:
+        losses: of each crop, shape ``[B]``.
+        steps: diffusion step of each crop, shape ``[B]``.
+        gradient_norm: of the whole batch, before clipping.
+    """
+
+    losses: Tensor
+    steps: Tensor
+    gradient_norm: Tensor
+
+
+class Learner:
+    """Network, average, optimiser and loss of a run.
+
+    Args:
+        config: the run.
+        processes: whose gradients are averaged.
+    """
+
+    def __init__(self, config: TrainingConfig, processes: Processes) -> None:
+        settings = config.train
+        self.settings = settings
+        self.processes = processes
+        self.device = processes.device
+        torch.manual_seed(settings.seed)
+        self.network = DiffWave(config.model).to(self.device)
+        self.average = AveragedModel(self.network, multi_avg_fn=moving_average(settings.ema_decay))
+        on_gpu = self.device.type == "cuda"
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=settings.learning_rate, fused=on_gpu)
+        self.loss = DiffusionLoss(config.model, settings.loss, settings.precision).to(self.device)
+        run = torch.compile(self.network) if settings.compile else self.network
+        self._objective = Objective(self.network, self.loss, run)
+        self._distributed = processes.wrap(self._objective)
+
+    def step(self, micro_batches: Sequence[Crops], iteration: int) -> Step:
+        """Backward pass and gradient norm of an iteration; :meth:`update` then moves the weights.
+
+        Args:
+            micro_batches: this process's crops.
+            iteration: from 0, for the learning rate.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate(iteration)
+        self.optimizer.zero_grad(set_to_none=True)
+        losses, steps = [], []
+        for index, crops in enumerate(micro_batches):
+            batch = self.draw(crops)
+            # Gradients travel between processes once, with the last micro-batch.
+            with self._gradients_at_home(index + 1 < len(micro_batches)):
+                loss: Tensor = self._distributed(*batch)
+                torch.autograd.backward(loss.mean() / len(micro_batches))
+            losses.append(loss.detach())
+            steps.append(batch.step)
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.gradient_clip)
+        return Step(torch.cat(losses), torch.cat(steps), norm.detach())
+
+    def update(self) -> None:
+        """Move the weights along the gradient of the last :meth:`step`, and their average after them."""
+        self.optimizer.step()
+        self.average.update_parameters(self.network)
+
+    def rate(self, iteration: int) -> float:
+        """Learning rate: a linear rise, level, a linear fall to zero."""
+        settings = self.settings
+        rising = min(1.0, (iteration + 1) / max(settings.warmup, 1))
+        left = settings.iterations - iteration
+        falling = min(1.0, left / settings.decay_iterations) if settings.decay_iterations else 1.0
+        return settings.learning_rate * rising * falling
+
+    def draw(self, crops: Crops) -> Batch:
+        """Noise and diffusion step of each crop, drawn from ``(seed, number of the crop)``."""
+        wav = crops.wav.to(self.device, non_blocking=True)
+        noise = torch.empty(wav.shape[0], wav.shape[1] - 2 * self.loss.context, device=self.device)
+        step = torch.empty(wav.shape[0], device=self.device)
+        for row, number in enumerate(crops.number.tolist()):
+            generator = _generator(self.device, self.settings.seed, _NOISE_STREAM, number)
+            noise[row].normal_(generator=generator)
+            step[row] = torch.randint(len(self.loss.schedule), (), generator=generator, device=self.device)
+        return Batch(wav, noise, step)
+
+    @torch.no_grad()
+    def validation_losses(self, wav: Tensor, number: int, steps: Tensor) -> Tensor:
+        """Loss of the averaged weights on one utterance at several diffusion steps, shape of ``steps``.
+
+        Args:
+            wav: with context on both sides, shape ``[N + 2 * context]``.
+            number: of the utterance, for its noise.
+            steps: diffusion steps, shape ``[S]``.
+        """
+        network = self.average.module
+        generator = _generator(self.device, 0, _VALIDATION_STREAM, number)
+        size = (len(steps), len(wav) - 2 * self.loss.context)
+        noise = torch.randn(size, generator=generator, device=self.device)
+        batch = Batch(wav.to(self.device).expand(len(steps), -1), noise, steps.to(self.device))
+        losses: Tensor = self.loss(network, network.condition, batch)
+        return losses
+
+    def state(self) -> dict[str, Any]:
+        """Everything that goes on changing."""
+        return {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take up what :meth:`state` gave."""
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    def _gradients_at_home(self, wanted: bool) -> contextlib.AbstractContextManager[None]:
+        no_sync: Callable[[], contextlib.AbstractContextManager[None]] | None
+        no_sync = getattr(self._distributed, "no_sync", None)
+        return no_sync() if wanted and no_sync else contextlib.nullcontext()
+
+
+def moving_average(decay: float) -> Any:
+    """Exponential moving average that starts short, so that early weights are not dragged along.
+
+    After ``n`` updates the past weighs ``min(decay, (1 + n) / (10 + n))``.
+    """
+
+    @torch.no_grad()
+    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
+        number = int(count)
+        weight = 1 - min(decay, (1 + number) / (10 + number))
+        torch._foreach_lerp_(averaged, current, weight)
+
+    return update
+
+
+def _generator(device: torch.device, seed: int, stream: int, number: int) -> torch.Generator:
+    """A generator that depends on nothing but its arguments."""
+    # Odd multipliers keep (seed, stream, number) apart in 63 bits; torch mixes the seed further.
+    mixed = (seed * 0x9E3779B97F4A7C15 + stream * 0xC2B2AE3D27D4EB4F + number) % 2**63
+    return torch.Generator(device).manual_seed(mixed)

@@ -1,0 +1,103 @@
+"""The folder of a run: its states, checkpoints, history, outputs, and the lock on it.
+
+Every file is whole or not there. A disk that is full ends the run with one line, and the files stay as they were.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from diffwave.checkpoint import Checkpoint, save_checkpoint
+from diffwave.files import remove_leftovers
+from diffwave.training.diagnosis import write_diagnosis
+from diffwave.training.errors import TrainingError
+from diffwave.training.journal import Journal, log_file
+from diffwave.training.outputs import Output, write_outputs
+from diffwave.training.states import exclusive, prune_states, save_state, states
+
+BEST_NAME, OUTPUTS_NAME, LOG_NAME = "best", "outputs", "train.log"
+
+
+class RunFolder:
+    """What process 0 of a run writes.
+
+    Args:
+        path: of the folder; it is made if missing.
+        keep: how many states stay.
+    """
+
+    def __init__(self, path: Path, keep: int) -> None:
+        self.path = path
+        self.keep = keep
+        self._journal: Journal | None = None
+
+    @contextlib.contextmanager
+    def opened(self, iteration: int, tensorboard: bool) -> Iterator[None]:
+        """Keep others out, and begin to write down what happens.
+
+        Args:
+            iteration: that the run goes on from.
+            tensorboard: write event files too.
+
+        Raises:
+            ConfigError: if another training runs in the folder, or it cannot be written.
+        """
+        with exclusive(self.path), log_file(self.path / LOG_NAME):
+            with self._writing(iteration):
+                for folder in (self.path, self.path / BEST_NAME):
+                    remove_leftovers(folder)
+                self._journal = Journal(self.path, iteration, tensorboard)
+            try:
+                yield
+            finally:
+                self._journal.close()
+
+    def record(self, row: dict[str, Any]) -> None:
+        """Write one row of figures."""
+        assert self._journal is not None
+        with self._writing(row["iteration"]):
+            self._journal.record(row)
+
+    def save(self, state: dict[str, Any], checkpoint: Checkpoint) -> None:
+        """Write the resumable state, then the weights as a checkpoint that synthesizes; old states go last."""
+        with self._writing(state["progress"]["iteration"]):
+            save_state(self.path, state["progress"]["iteration"], state)
+            save_checkpoint(self.path, checkpoint)
+            prune_states(self.path, self.keep)
+
+    def save_best(self, iteration: int, checkpoint: Checkpoint) -> None:
+        """Keep the weights of the best validation."""
+        with self._writing(iteration):
+            save_checkpoint(self.path / BEST_NAME, checkpoint)
+
+    def save_outputs(self, iteration: int, outputs: list[Output], sample_rate: int) -> None:
+        """Write outputs with their picture, and let them be heard in TensorBoard."""
+        assert self._journal is not None
+        folder = self.path / OUTPUTS_NAME / f"iteration-{iteration:08d}"
+        with self._writing(iteration):
+            write_outputs(folder, outputs, sample_rate)
+            self._journal.outputs(iteration, outputs, sample_rate, folder / "spectrograms.png")
+
+    def save_diagnosis(self, iteration: int, content: dict[str, Any]) -> Path:
+        """Write what is known of a loss that is no number; returns where."""
+        with self._writing(iteration):
+            return write_diagnosis(self.path, iteration, content)
+        raise AssertionError("unreachable")
+
+    def last_good(self) -> str:
+        """Where to go on from, in words."""
+        found = states(self.path)
+        return f"the last good state is {found[-1]}" if found else f"{self.path} holds no state yet"
+
+    @contextlib.contextmanager
+    def _writing(self, iteration: int) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise TrainingError(
+                f"iteration {iteration}: expected room and permission to write into {self.path}; "
+                f"{error.strerror or error}; {self.last_good()}"
+            ) from None

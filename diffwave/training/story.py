@@ -1,0 +1,52 @@
+"""What a checkpoint tells of its training: plain values, for people and for the model card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import diffwave
+from diffwave.config import TrainingConfig
+from diffwave.corpus.manifest import Utterance, hours
+from diffwave.provenance import commit
+from diffwave.training.processes import Processes
+from diffwave.training.progress import Progress
+
+
+def data_story(training: list[Utterance], validation: list[Utterance], config: TrainingConfig) -> dict[str, Any]:
+    """Which data a run learns from and is validated on."""
+    return {
+        "data": Path(config.data.manifest or config.data.root).name,
+        "utterances": len(training),
+        "data_hours": round(hours(training), 2),
+        "speakers": len({utterance.speaker for utterance in training}),
+        "validation_utterances": len(validation),
+    }
+
+
+def training_story(config: TrainingConfig, progress: Progress, processes: Processes) -> dict[str, Any]:
+    """How long and how a run has learned, and how well by its own validation."""
+    settings, mel = config.train, config.model.mel
+    return {
+        "iterations": progress.iteration,
+        "batch_size": settings.batch_size,
+        "accumulate": settings.accumulate,
+        "crop_seconds": config.data.crop_frames * mel.hop_length / mel.sample_rate,
+        "learning_rate": settings.learning_rate,
+        "warmup": settings.warmup,
+        "decay_iterations": settings.decay_iterations,
+        "ema_decay": settings.ema_decay,
+        "loss": settings.loss,
+        "precision": settings.precision,
+        "seed": settings.seed,
+        "seconds": round(progress.seconds),
+        "device": processes.device.type,
+        "processes": processes.count,
+        **progress.validation,
+        **({"outputs": progress.outputs} if progress.outputs else {}),
+        "commit": commit(),
+        "version": diffwave.__version__,
+        "torch": torch.__version__,
+    }

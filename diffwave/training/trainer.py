@@ -1,0 +1,304 @@
+"""Training: one plain loop, one network, one loss, one optimiser.
+
+What a run does at iteration ``i`` is a function of its configuration, its state before, and ``i``: crops,
+noise and diffusion steps are functions of the seed and of numbers that count up. A state therefore holds no random
+state, and a run that was stopped goes on as if it had not been, also on another number of processes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import time
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from diffwave.checkpoint import Checkpoint
+from diffwave.config import ConfigError, TrainingConfig
+from diffwave.data import CropDataset, Crops, DataError, Shares, training_and_validation
+from diffwave.document import to_dict
+from diffwave.training.diagnosis import crops_of, parameters_of
+from diffwave.training.errors import TrainingError
+from diffwave.training.journal import progress_bar
+from diffwave.training.learner import Learner, Step
+from diffwave.training.noise_levels import bin_table, sum_by_bin
+from diffwave.training.outputs import OutputMaker, summary
+from diffwave.training.processes import Processes
+from diffwave.training.progress import Progress, changed_settings, fingerprint
+from diffwave.training.run_folder import RunFolder
+from diffwave.training.states import find_state
+from diffwave.training.story import data_story, training_story
+from diffwave.training.validation import Validator
+from diffwave.training.window import Speed, Window
+
+log = logging.getLogger(__name__)
+
+_RECENT = 100
+
+
+class Trainer:
+    """A training run: its parts, its progress, and the loop.
+
+    Args:
+        config: the run; ``run_dir`` is made if missing, and a run found there goes on.
+        processes: those of the run; found by what ``torchrun`` says if not given.
+
+    Raises:
+        ConfigError: if data, settings, processes and the state that is there do not fit.
+    """
+
+    def __init__(self, config: TrainingConfig, processes: Processes | None = None) -> None:
+        settings = config.train
+        self.config = config
+        self.processes = processes or Processes.join(settings.device)
+        self.processes.share(settings.batch_size, settings.accumulate)
+        _prepare_torch(config, self.processes.device)
+        self.folder = RunFolder(Path(config.run_dir), settings.keep_checkpoints)
+        state = find_state(self.folder.path, to_dict(config.model), self.processes)
+        self.dataset, validation = self._read_lists()
+        self.learner = Learner(config, self.processes)
+        self.validator = Validator(validation, config.model.mel, self.learner, self.processes)
+        self.outputs = OutputMaker(validation[: settings.output_utterances])
+        self.bins = bin_table(self.learner.loss.schedule).to(self.processes.device)
+        self.progress = Progress()
+        self.speed = Speed(self.processes.device)
+        self._recent: deque[float] = deque(maxlen=_RECENT)
+        self._clock = time.perf_counter()
+        self._asked = self._stopping = False
+        self._introduction: list[str] = []  # told when the log is open
+        if state is not None:
+            self._resume(state)
+
+    def run(self) -> None:
+        """Train up to ``iterations``, with checkpoints, validation and a history.
+
+        Raises:
+            ConfigError: if another process trains in the run directory.
+            TrainingError: if the loss stops being a number, an utterance cannot be read any more, or nothing can be
+                written; the checkpoints stay as they were.
+            KeyboardInterrupt: after :meth:`stop`, with the state saved.
+        """
+        total = self.config.train.iterations
+        if self.iteration >= total:
+            log.info("%s is at iteration %d: a larger train.iterations goes on", self.folder.path, self.iteration)
+            return
+        with self._written(), progress_bar(self.iteration, total, self.processes.first) as bar:
+            self._introduce()
+            self._clock = time.perf_counter()
+            batches = iter(self._loader())
+            self.speed.begin()
+            while self.iteration < total:
+                self._iterate(self._next(batches))
+                bar.set_postfix_str(f"loss {self._recent[-1]:.4f}", refresh=False)
+                bar.update()
+                self._after_iteration()
+                if self._stopping:
+                    self.save()
+                    log.info("stopped at iteration %d; the same command goes on from there", self.iteration)
+                    raise KeyboardInterrupt
+
+    def stop(self) -> None:
+        """Ask the run to save its state and end after the current iteration; a state from its middle would not do."""
+        self._asked = True
+
+    @property
+    def iteration(self) -> int:
+        """Optimiser steps done."""
+        return self.progress.iteration
+
+    def _next(self, batches: Iterator[Crops]) -> list[Crops]:
+        """The micro-batches of an iteration."""
+        begun = time.perf_counter()
+        try:
+            found = [next(batches) for _ in range(self.config.train.accumulate)]
+        except DataError as error:
+            # A loader process hands on its whole traceback; the message is its last line.
+            message = str(error).strip().splitlines()[-1].removeprefix(f"{DataError.__module__}.DataError: ")
+            raise TrainingError(f"iteration {self.iteration}: {message}; {self.folder.last_good()}") from None
+        self.speed.waited(time.perf_counter() - begun)
+        return found
+
+    def _iterate(self, micro_batches: list[Crops]) -> None:
+        """One iteration: the gradient, a look at it, an update."""
+        step = self.learner.step(micro_batches, self.iteration)
+        # One small tensor tells every process what all of them found, and whether one of them was asked to stop.
+        sums, counts = sum_by_bin(step.losses, self.bins[step.steps.long()])
+        told = self.processes.sum(torch.cat([sums, counts, sums.new_tensor([float(self._asked)])])).tolist()
+        bins = len(sums)
+        losses, numbers, asked = told[:bins], told[bins : 2 * bins], told[-1]
+        loss, norm = sum(losses) / sum(numbers), float(step.gradient_norm)
+        if not math.isfinite(loss) or not math.isfinite(norm):
+            raise TrainingError(self._diagnose(micro_batches, step, loss, norm))
+        self.learner.update()
+        self._stopping = asked > 0
+        self._recent.append(loss)
+        self.progress.iteration += 1
+        self.progress.crops += self.config.train.batch_size
+        self.progress.window.add(losses, numbers, norm)
+        self.speed.add(self.config.train.batch_size)
+
+    def _after_iteration(self) -> None:
+        """Whatever is due: a line of history, a validation, outputs, a checkpoint."""
+        settings = self.config.train
+        if self._due(settings.log_every):
+            rate = self.learner.optimizer.param_groups[0]["lr"]
+            speed = self.speed.figures(self.dataset.crop)
+            self._record({**self.progress.window.figures(), "learning_rate": rate, **speed})
+            self.progress.window = Window()
+            self.speed.begin()
+        begun = time.perf_counter()
+        if self._due(settings.validate_every):
+            self._validate()
+        if settings.outputs_every and self._due(settings.outputs_every):
+            self._make_outputs()
+        if self._due(settings.checkpoint_every):
+            self.save()
+        self.speed.paused(time.perf_counter() - begun)
+
+    def _due(self, every: int) -> bool:
+        return self.iteration % every == 0 or self.iteration == self.config.train.iterations
+
+    def _validate(self) -> None:
+        """Validate, and keep the weights if they are the best so far."""
+        figures, progress = self.validator.figures(), self.progress
+        self._record(figures)
+        progress.validation = figures
+        if not progress.best or figures["validation_loss"] < progress.best["validation_loss"]:
+            progress.best = {"iteration": self.iteration, **figures}
+            if self.processes.first:
+                self.folder.save_best(self.iteration, self.checkpoint())
+
+    def _make_outputs(self) -> None:
+        """Let the averaged weights speak; the others wait for process 0 at the next gradient."""
+        # A scheduler that asks to stop leaves half a minute: enough for a state, not for outputs.
+        if not self.processes.first or self._stopping:
+            return
+        outputs = self.outputs.make(self.checkpoint(), self.processes.device)
+        self.progress.outputs = {"iteration": self.iteration, "utterances": len(outputs), **summary(outputs)}
+        self.folder.save_outputs(self.iteration, outputs, self.config.model.mel.sample_rate)
+        self._record({"outputs": self.progress.outputs})
+
+    def checkpoint(self) -> Checkpoint:
+        """The averaged weights with the story of their training."""
+        self._elapsed()
+        story = {**self._data_story, **training_story(self.config, self.progress, self.processes)}
+        return Checkpoint(self.config.model, self.learner.average.module.state_dict(), story)
+
+    def save(self) -> None:
+        """Write the resumable state and the checkpoint that synthesizes."""
+        if self.processes.first:
+            checkpoint = self.checkpoint()
+            state = {"config": to_dict(self.config), "data": self._fingerprint, "progress": self.progress.as_state()}
+            self.folder.save({**state, **self.learner.state()}, checkpoint)
+        # Whoever left early, at the end or when asked to stop, would have the others ended by torchrun.
+        self.processes.wait()
+
+    def _resume(self, state: dict[str, Any]) -> None:
+        """Go on from a state, and say what is no longer as it was."""
+        self.learner.load_state(state)
+        self.progress = Progress.from_state(state["progress"])
+        self._introduction.append(f"resumed {self.folder.path} at iteration {self.iteration}")
+        changes = changed_settings(state["config"], to_dict(self.config))
+        self._introduction += [f"changed since: {change}" for change in changes]
+        if state["data"] and state["data"] != self._fingerprint:
+            self._introduction.append("changed since: the utterances that it learns from")
+
+    def _read_lists(self) -> tuple[CropDataset, Any]:
+        """The crops to learn from and the utterances to validate on; audio is not read yet."""
+        config = self.config
+        training, validation = training_and_validation(config.data, config.model.mel.sample_rate)
+        dataset = CropDataset(training, config.model.mel, config.data.crop_frames, config.train.seed)
+        if config.train.batch_size > len(dataset):
+            raise ConfigError(
+                f"train.batch_size={config.train.batch_size} is larger than the data: {len(dataset)} crops of "
+                f"{config.data.crop_frames} frames"
+            )
+        self._fingerprint = fingerprint(training)
+        for rank, (other, count) in enumerate(self.processes.gather([self._fingerprint, len(training)])):
+            if other != self._fingerprint:
+                raise ConfigError(
+                    f"data: expected the same utterances in every process; process {self.processes.rank} has "
+                    f"{len(training)}, process {rank} has {count}{', others' if count == len(training) else ''}"
+                )
+        validation = validation[: config.train.validation_utterances]
+        self._data_story = data_story(training, validation, config)
+        return dataset, validation
+
+    def _introduce(self) -> None:
+        """What begins, in some lines."""
+        data, settings = self._data_story, self.config.train
+        log.info(
+            "data: %d utterances (%.2f h) of %d speakers for training, %d for validation",
+            *(data[key] for key in ("utterances", "data_hours", "speakers", "validation_utterances")),
+        )
+        count = sum(parameter.numel() for parameter in self.learner.network.parameters())
+        where = f"{self.processes.count} x {self.processes.device.type}"
+        log.info("%s parameters, batch %d, %s, %s", f"{count:,}", settings.batch_size, settings.precision, where)
+        for line in self._introduction:
+            log.info("%s", line)
+
+    def _loader(self) -> DataLoader[Crops]:
+        """Micro-batches of this process for the remaining iterations, in order."""
+        settings, workers = self.config.train, self.config.data.workers
+        first, batch = self.progress.crops, settings.batch_size
+        left = range(first, first + (settings.iterations - self.iteration) * batch)
+        return DataLoader(
+            self.dataset,
+            batch_sampler=Shares(left, batch, self.processes.rank, self.processes.count, settings.accumulate),
+            num_workers=workers,
+            pin_memory=self.processes.device.type == "cuda",
+            multiprocessing_context="spawn" if workers else None,
+            prefetch_factor=4 if workers else None,
+        )
+
+    def _diagnose(self, micro_batches: list[Crops], step: Step, loss: float, norm: float) -> str:
+        """Write down what is known of a loss that is no number; returns the message."""
+        crops = self.processes.gather(crops_of(self.dataset, micro_batches, step))
+        content = {
+            "iteration": self.iteration,
+            "loss": str(loss),
+            "gradient_norm": str(norm),
+            "learning_rate": self.learner.rate(self.iteration),
+            "precision": self.config.train.precision,
+            "recent_losses": list(self._recent),
+            "crops": [row for part in crops for row in part],
+            **parameters_of(self.learner),
+        }
+        message = f"iteration {self.iteration}: loss {loss}, gradient norm {norm}"
+        if self.processes.first:
+            message += f"; crops and gradients are in {self.folder.save_diagnosis(self.iteration, content)}"
+        return f"{message}; {self.folder.last_good()}"
+
+    @contextlib.contextmanager
+    def _written(self) -> Iterator[None]:
+        """Let process 0 write down what happens."""
+        if self.processes.first:
+            with self.folder.opened(self.iteration, self.config.train.tensorboard):
+                yield
+        else:
+            yield
+
+    def _record(self, figures: dict[str, Any]) -> None:
+        """One line for machines and people."""
+        if self.processes.first:
+            self.folder.record({"iteration": self.iteration, "seconds": round(self._elapsed(), 1), **figures})
+
+    def _elapsed(self) -> float:
+        now = time.perf_counter()
+        self.progress.seconds, self._clock = self.progress.seconds + now - self._clock, now
+        return self.progress.seconds
+
+
+def _prepare_torch(config: TrainingConfig, device: torch.device) -> None:
+    """Threads and algorithms; global to the process, which is why only a trainer does it."""
+    if config.train.threads:
+        torch.set_num_threads(config.train.threads)
+    torch.use_deterministic_algorithms(config.train.deterministic)
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = not config.train.deterministic

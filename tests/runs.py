@@ -1,0 +1,62 @@
+"""Training runs in tests, and what they left."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffwave.config import TrainingConfig
+from diffwave.training.trainer import Trainer
+
+Configure = Callable[..., TrainingConfig]
+
+
+def train(config: TrainingConfig) -> Path:
+    Trainer(config).run()
+    return Path(config.run_dir)
+
+
+def history(run: Path, key: str) -> list[tuple[int, float]]:
+    rows = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    return [(row["iteration"], row[key]) for row in rows if key in row]
+
+
+def state(path: Path) -> dict[str, Any]:
+    return torch.load(path, weights_only=True)
+
+
+def equal(first: Any, second: Any) -> bool:
+    """Bit for bit, through nested dictionaries and lists."""
+    if isinstance(first, Tensor):
+        return torch.equal(first, second)
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(equal(first[key], second[key]) for key in first)
+    if isinstance(first, list | tuple):
+        return len(first) == len(second) and all(map(equal, first, second))
+    return bool(first == second)
+
+
+def same_training(first: Path, second: Path) -> bool:
+    """Whether two states are equal to the bit, but for the time that they took."""
+    one, two = state(first), state(second)
+    parts = ("network", "average", "optimizer")
+    return all(equal(one[part], two[part]) for part in parts) and progress(one) == progress(two)
+
+
+def progress(state: dict[str, Any]) -> dict[str, Any]:
+    """How far a run has come, without the time it took."""
+    return {key: value for key, value in state["progress"].items() if key != "seconds"}
+
+
+TIMES = ("seconds", "crops_per_second", "samples_per_second", "data_wait", "memory_mib")
+
+
+def curve(run: Path) -> list[dict[str, Any]]:
+    """The whole history, without what depends on the clock."""
+    rows = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in row.items() if key not in TIMES} for row in rows]

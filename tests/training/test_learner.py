@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.optim.swa_utils import AveragedModel
+
+from diffwave.training.learner import moving_average
+from diffwave.training.trainer import Trainer
+from runs import Configure
+
+
+def test_the_learning_rate_rises_and_falls_linearly(configure: Configure, monkeypatch) -> None:
+    trainer = Trainer(configure(
+        "train.iterations=8", "train.warmup=4", "train.decay_iterations=2", "train.learning_rate=0.1",
+        "train.validate_every=100", "train.checkpoint_every=100",
+    ))  # fmt: skip
+    rates: list[float] = []
+    monkeypatch.setattr(
+        trainer.learner.optimizer, "step", lambda: rates.append(trainer.learner.optimizer.param_groups[0]["lr"])
+    )
+    trainer.run()
+    assert rates == pytest.approx([0.025, 0.05, 0.075, 0.1, 0.1, 0.1, 0.1, 0.05])
+
+
+def test_the_gradient_is_clipped_to_its_norm(configure: Configure, monkeypatch) -> None:
+    trainer = Trainer(configure("train.iterations=1", "train.gradient_clip=0.001"))
+    norms: list[float] = []
+
+    def step() -> None:
+        gradients = [p.grad.flatten() for p in trainer.learner.network.parameters() if p.grad is not None]
+        norms.append(float(torch.cat(gradients).norm()))
+
+    monkeypatch.setattr(trainer.learner.optimizer, "step", step)
+    trainer.run()
+    assert norms == pytest.approx([0.001], rel=1e-3)
+
+
+def test_the_average_follows_its_recursion() -> None:
+    # After n updates the weight of the past is min(decay, (1 + n) / (10 + n)); the first update copies.
+    line = torch.nn.Linear(1, 1, bias=False)
+    average = AveragedModel(line, multi_avg_fn=moving_average(0.15))
+    expected = 0.0
+    for count, value in enumerate((5.0, 1.0, -3.0, 7.0)):
+        torch.nn.init.constant_(line.weight, value)
+        average.update_parameters(line)
+        decay = 0.0 if count == 0 else min(0.15, (1 + count) / (10 + count))
+        expected = decay * expected + (1 - decay) * value
+        assert average.module.weight.item() == pytest.approx(expected, rel=1e-6)

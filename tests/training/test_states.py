@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from diffwave.training.states import newest_state, prune_states, save_state, states
+
+
+def test_states_are_sorted_by_number_and_pruned_oldest_first(tmp_path: Path) -> None:
+    for iteration in (5, 100_000_000, 20):
+        save_state(tmp_path, iteration, {"iteration": iteration})
+    (tmp_path / "training-best.pt").write_text("not one of ours")
+    assert [path.name for path in states(tmp_path)] == [
+        "training-00000005.pt", "training-00000020.pt", "training-100000000.pt",
+    ]  # fmt: skip
+    prune_states(tmp_path, 1)
+    assert [path.name for path in states(tmp_path)] == ["training-100000000.pt"]
+    assert (tmp_path / "training-best.pt").exists()
+
+
+def test_an_empty_run_directory_holds_no_state(tmp_path: Path) -> None:
+    assert newest_state(tmp_path, {}) is None
+    assert newest_state(tmp_path / "nowhere", {}) is None
