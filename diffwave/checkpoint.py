@@ -15,7 +15,7 @@ from torch import Tensor
 
 from diffwave.config import ConfigError, ModelConfig
 from diffwave.document import from_dict, to_dict
-from diffwave.files import atomic_path, write_text
+from diffwave.files import write_bytes, write_text
 from diffwave.network import DiffWave
 
 FORMAT_VERSION = 1
@@ -64,7 +64,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, half: bool = False) ->
         checkpoint: what to write.
         half: store the weights in float16.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     folder.mkdir(parents=True, exist_ok=True)
     dtype = torch.float16 if half else torch.float32
@@ -76,8 +76,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, half: bool = False) ->
     }
     # The configuration first: with a crash between the two, a new folder has no weights and is refused.
     write_text(folder / CONFIG_NAME, json.dumps(document, indent=2) + "\n")
-    with atomic_path(folder / WEIGHTS_NAME) as temporary:
-        save_file(weights, temporary)
+    write_bytes(folder / WEIGHTS_NAME, save(weights))
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:

@@ -53,6 +53,19 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
+def write_bytes(path: Path, data: bytes | memoryview) -> None:
+    """Write ``data`` to ``path`` atomically.
+
+    What serializes into a file by itself, in C++ or Rust, tells of a full disk in errors of its own; so it should
+    serialize into memory, and be written here.
+
+    Raises:
+        OSError: if there is no room or no permission.
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
 def match_names(references: Collection[str], names: Iterable[str]) -> dict[str, str]:
     """Which reference each name belongs to; names that belong to none are left out.
 

@@ -92,11 +92,10 @@ def _audio_below(folder: Path, prefix: str) -> Iterator[Path]:
 
     seen = {os.path.realpath(folder)}
     for where, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        real = {name: os.path.realpath(Path(where, name)) for name in folders}
-        # A link back to a folder above would never end.
-        folders[:] = [name for name in folders if real[name] not in seen]
-        seen.update(real.values())
+        # By real path, the first name of each folder: a link back to a folder above would never end.
+        inside = {os.path.realpath(Path(where, name)): name for name in sorted(folders, reverse=True) if name[0] != "."}
+        folders[:] = [name for real, name in reversed(inside.items()) if real not in seen]
+        seen.update(inside)
         for name in names:
             path = Path(where, name)
             if not name.startswith(".") and path.suffix.lower() in AUDIO_SUFFIXES and path.is_file():

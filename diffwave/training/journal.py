@@ -88,9 +88,13 @@ def log_file(path: Path) -> Iterator[None]:
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%Y-%m-%d %H:%M:%S"))
     package = logging.getLogger("diffwave")
     package.addHandler(handler)
+    before = package.level
+    if package.getEffectiveLevel() > logging.INFO:  # nobody has set logging up: the file is for everything
+        package.setLevel(logging.INFO)
     try:
         yield
     finally:
+        package.setLevel(before)
         package.removeHandler(handler)
         handler.close()
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from diffwave.config import ConfigError
-from diffwave.files import atomic_path
+from diffwave.files import write_bytes
 from diffwave.training.processes import Processes
 from diffwave.training.progress import Progress
 
@@ -47,9 +47,9 @@ def save_state(run_dir: Path, iteration: int, state: dict[str, Any]) -> Path:
     """Write ``training-<iteration>.pt`` atomically and return its path."""
     run_dir.mkdir(parents=True, exist_ok=True)
     path = run_dir / f"training-{iteration:08d}.pt"
-    # Through a file of our own: a full disk is then the operating system's error, and not one of the C++ writer.
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        torch.save(state, file)
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    write_bytes(path, buffer.getbuffer())
     return path
 
 

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
+import torch
 
-from diffwave.checkpoint import load_checkpoint
+from diffwave.checkpoint import load_checkpoint, save_checkpoint
 from diffwave.cli.main import main
+from diffwave.model_card import model_card
 from diffwave.vocoder import Vocoder
 
 
@@ -33,11 +36,61 @@ def test_steps_it_was_not_trained_on_are_refused(
     assert not (tmp_path / "model").exists()
 
 
-def test_a_checkpoint_is_not_replaced_without_force(
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "README.md"])
+def test_nothing_is_replaced_without_force(
+    tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / name).write_text("mine")
+    command = ["export", str(tiny_checkpoint), "-o", str(folder)]
+    assert main(command) == 2
+    assert f"{folder} holds {name}; --force replaces it" in capsys.readouterr().err
+    assert [(path.name, path.read_text()) for path in folder.iterdir()] == [(name, "mine")]
+    assert main([*command, "--force"]) == 0
+    assert {path.name for path in folder.iterdir()} == {"config.json", "model.safetensors", "README.md"}
+    load_checkpoint(folder)
+
+
+def test_the_card_tells_of_what_was_exported(
     tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["export", str(tiny_checkpoint), "-o", str(tmp_path / "model")]
-    assert main(command) == 0
-    assert main(command) == 2
-    assert "--force replaces it" in capsys.readouterr().err
-    assert main([*command, "--force"]) == 0
+    folder = tmp_path / "my-model"
+    assert main(["export", str(tiny_checkpoint), "-o", str(folder), "--steps", "7", "--sampler", "ddpm"]) == 0
+    assert "README.md" in capsys.readouterr().out
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert card == model_card(load_checkpoint(folder), "my-model")
+    assert "# my-model" in card
+    assert "7 network calls, ddpm" in card
+
+
+def test_a_run_its_best_weights_and_a_run_that_has_none(
+    tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, latest = tmp_path / "run", load_checkpoint(tiny_checkpoint)
+    run.mkdir()
+    (run / "history.jsonl").write_text("{}\n")
+    assert main(["export", str(run), "-o", str(tmp_path / "nothing")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "it has none yet" in line
+    assert not (tmp_path / "nothing").exists()
+    zeros = {name: weight * 0 for name, weight in latest.weights.items()}
+    save_checkpoint(run, latest)
+    save_checkpoint(run / "best", dataclasses.replace(latest, weights=zeros, training={"best": True}))
+    for source, expected in ((run, latest.weights), (run / "best", zeros)):
+        folder = tmp_path / f"of-{source.name}"
+        assert main(["export", str(source), "-o", str(folder)]) == 0
+        exported = load_checkpoint(folder)
+        assert all(torch.equal(exported.weights[name], weight) for name, weight in expected.items())
+    assert "best validation" in (tmp_path / "of-best" / "README.md").read_text()
+
+
+def test_a_folder_that_is_no_run_is_told_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", str(tmp_path), "-o", str(tmp_path / "model")]) == 2
+    assert "expected a checkpoint folder with config.json" in capsys.readouterr().err
+
+
+def test_an_output_that_is_a_file(tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    assert main(["export", str(tiny_checkpoint), "-o", str(tmp_path / "file")]) == 2
+    assert "expected a folder that can be written" in capsys.readouterr().err

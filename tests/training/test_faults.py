@@ -1,0 +1,224 @@
+"""What goes wrong in the middle of a run, or before it: one line, and nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from diffwave.checkpoint import load_checkpoint
+from diffwave.cli.main import main
+from diffwave.config import ConfigError
+from diffwave.corpus.manifest import read_manifest, write_manifest
+from diffwave.data import find_utterances
+from diffwave.training.errors import TrainingError
+from diffwave.training.states import states
+from diffwave.training.trainer import Trainer
+from runs import Configure, same_training, train
+from training_overrides import SMALL
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def spoil(trainer: Trainer, at: int) -> None:
+    """Let the weights become NaN before iteration ``at``."""
+    step = trainer.learner.step
+
+    def spoiled(micro_batches, iteration):
+        if iteration == at:
+            with torch.no_grad():
+                trainer.learner.network.skip_projection.bias.fill_(torch.nan)
+        return step(micro_batches, iteration)
+
+    trainer.learner.step = spoiled  # type: ignore[method-assign]
+
+
+def test_a_loss_that_is_no_number_is_diagnosed(configure: Configure, corpus: Path) -> None:
+    config = configure("train.checkpoint_every=3", "train.batch_size=4", "train.accumulate=2")
+    run = Path(config.run_dir)
+    trainer = Trainer(config)
+    spoil(trainer, at=4)
+    with pytest.raises(TrainingError) as caught:
+        trainer.run()
+    message = str(caught.value)
+    assert message == (
+        f"iteration 4: loss nan, gradient norm nan; crops and gradients are in {run / 'diagnosis-00000004.json'}; "
+        f"the last good state is {run / 'training-00000003.pt'}"
+    )
+    found = json.loads((run / "diagnosis-00000004.json").read_text())
+    assert found["not_finite"]["weights"] == ["skip_projection.bias"]
+    assert "skip_projection.bias" in found["not_finite"]["gradients"]
+    assert found["gradient_norms"]["skip_projection.bias"] == "nan"
+    assert len(found["recent_losses"]) == 4
+    # The crops of iteration 4, of both micro-batches.
+    assert [row["crop"] for row in found["crops"]] == [16, 17, 18, 19]
+    for row in found["crops"]:
+        utterance, start = trainer.dataset.locate(row["crop"])
+        assert (row["utterance"], row["first_sample"]) == (str(utterance.path), start)
+        assert row["loss"] == "nan"
+    # The same command goes on from the good state, and ends where a healthy run does.
+    healthy = train(configure("train.checkpoint_every=3", "train.batch_size=4", "train.accumulate=2", run="healthy"))
+    train(config)
+    assert same_training(run / "training-00000006.pt", healthy / "training-00000006.pt")
+
+
+def test_a_gradient_that_overflows_stops_the_run_before_the_weights_move(configure: Configure) -> None:
+    trainer = Trainer(configure("train.checkpoint_every=100"))
+    before = [value.clone() for value in trainer.learner.network.parameters()]
+    loss = trainer.learner.loss.forward
+    trainer.learner.loss.forward = lambda *args: loss(*args) * 3e38  # type: ignore[method-assign]
+    with pytest.raises(TrainingError, match=r"iteration 0: loss .*, gradient norm (inf|nan); .* holds no state yet"):
+        trainer.run()
+    after = list(trainer.learner.network.parameters())
+    assert all(map(torch.equal, before, after))
+
+
+def test_an_utterance_that_vanishes_is_named_and_the_run_goes_on_when_it_is_back(
+    configure: Configure, corpus: Path, tmp_path: Path
+) -> None:
+    for workers in (0, 1):
+        copy = tmp_path / f"corpus{workers}"
+        shutil.copytree(corpus, copy)
+        more = (f"data.root={copy}", f"data.workers={workers}", "train.iterations=40", "train.checkpoint_every=1")
+        config = configure(*more, run=f"run{workers}")
+        trainer = Trainer(config)
+        (copy / "speaker1" / "a.flac").rename(tmp_path / "kept.flac")
+        with pytest.raises(TrainingError) as caught:
+            trainer.run()
+        message = str(caught.value)
+        assert "\n" not in message
+        assert f"{copy / 'speaker1' / 'a.flac'}: expected audio; " in message
+        (tmp_path / "kept.flac").rename(copy / "speaker1" / "a.flac")
+        Trainer(config).run()
+        straight = train(configure(*more[1:], run=f"straight{workers}"))
+        final = "training-00000040.pt"
+        assert same_training(Path(config.run_dir) / final, straight / final)
+
+
+LIMITED = """
+import resource, sys
+from diffwave.cli.main import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+@pytest.mark.parametrize("limit", ["state", "weights"])
+def test_no_room_for_a_state_ends_the_run_and_keeps_the_last(configure: Configure, corpus: Path, limit: str) -> None:
+    # The operating system refuses to let a file grow beyond a limit; a full disk says no in the same way.
+    config = configure("train.iterations=2")
+    run = train(config)
+    # Half a state is too much for the one case, the smaller file of the best weights already for the other.
+    most = {"state": (run / "training-00000002.pt").stat().st_size // 2, "weights": 2**13}[limit]
+    if limit == "weights":
+        states(run)[-1].unlink()
+    before = contents(run)
+    overrides = [*SMALL, f"data.root={corpus}", f"run_dir={run}", "train.iterations=4"]
+    command = [sys.executable, "-c", LIMITED, str(most), "train", *overrides]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == 2
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("diffwave train: iteration ")
+    assert f"expected room and permission to write into {run}; File too large; " in last
+    after = contents(run)
+    for name, data in before.items():
+        if name.endswith(".pt") or name in ("model.safetensors", "config.json"):
+            assert after[name] == data
+    assert not [name for name in after if Path(name).name.startswith(".")]
+
+
+def test_a_full_disk_ends_the_run_with_one_line(tmp_path: Path, corpus: Path) -> None:
+    """On a real file system of a few MiB, where it can be had."""
+    overrides = [*SMALL, f"data.root={corpus}", "train.iterations=100", "train.keep_checkpoints=50"]
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    script = (
+        f"mount -t tmpfs -o size=24m tmpfs {disk} || exit 77; "
+        f"{sys.executable} -m diffwave train {' '.join(overrides)} run_dir={disk}/run; code=$?; "
+        f"cp -r {disk}/run {tmp_path}/run; exit $code"
+    )
+    done = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", script], capture_output=True, text=True, check=False, timeout=100
+    )
+    if done.returncode in (1, 77) and "diffwave train" not in done.stderr:
+        pytest.skip("no file system of one's own can be mounted here")
+    assert done.returncode == 2, done.stderr
+    assert "No space left on device" in done.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    run = tmp_path / "run"
+    assert states(run)
+    for path in states(run):
+        torch.load(path, weights_only=True)
+    load_checkpoint(run).build()
+
+
+def test_impossible_combinations_are_refused_before_data_are_read(configure: Configure, monkeypatch) -> None:
+    run = train(configure("train.iterations=1"))
+
+    def read(*arguments: object) -> None:
+        raise AssertionError("data were read")
+
+    monkeypatch.setattr("soundfile.read", read)
+    cases = {
+        "data.crop_frames=3": r"crop of 768 samples, shorter than one frame of model.mel.n_fft=1024; .* at least 4",
+        "model.mel.hop_length=250": "mel.hop_length must be a multiple of network.squeeze; got hop_length=250",
+        "model.mel.sample_rate=22050": "expected 22050 Hz, the rate of model.mel; .* has 16000 Hz",
+        "train.batch_size=1000": r"train.batch_size=1000 is larger than the data: \d+ crops of 8 frames",
+        "train.accumulate=3": "train.batch_size must be a multiple of train.accumulate; got 2 and 3",
+        "model.network.residual_layers=3": "another model.network: residual_layers was 2, now 3",
+    }
+    for override, message in cases.items():
+        fresh = [] if "residual" in override else ["run_dir=" + str(run.parent / "fresh")]
+        with pytest.raises(ConfigError, match=message):
+            Trainer(configure(override, *fresh))
+    assert not (run.parent / "fresh").exists()
+
+
+def test_another_architecture_is_refused_before_the_data_are_listed(configure: Configure, monkeypatch) -> None:
+    train(configure("train.iterations=1"))
+    monkeypatch.setattr("diffwave.training.trainer.training_and_validation", lambda *_: pytest.fail("listed"))
+    with pytest.raises(ConfigError, match="residual_channels was 8, now 4"):
+        Trainer(configure("model.network.residual_channels=4"))
+
+
+def test_changed_settings_and_data_are_told(configure: Configure, corpus: Path, tmp_path: Path) -> None:
+    run = train(configure("train.iterations=1"))
+    manifest = tmp_path / "train.jsonl"
+    write_manifest(manifest, find_utterances(configure().data, 16000)[:1])
+    assert len(read_manifest(manifest)) == 1
+    train(configure("train.iterations=2", "train.learning_rate=5e-4", f"data.manifest={manifest}"))
+    told = (run / "train.log").read_text()
+    assert "changed since: train.learning_rate was 0.001, is 0.0005" in told
+    assert "changed since: the utterances that it learns from" in told
+    assert "changed since: run_dir" not in told
+
+
+def test_crops_do_not_repeat_after_another_batch_size(configure: Configure) -> None:
+    train(configure("train.iterations=3"))
+    trainer = Trainer(configure("train.iterations=5", "train.batch_size=4"))
+    numbers = [crops.number.tolist() for crops in trainer._loader()]
+    assert numbers == [[6, 7, 8, 9], [10, 11, 12, 13]]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_run_directory_without_permission_is_refused(configure: Configure, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir(mode=0o500)
+    with pytest.raises(ConfigError, match="expected a folder that can be written"):
+        train(configure())
+
+
+def test_a_manifest_that_is_not_one_is_one_line(corpus: Path, tmp_path: Path, capsys) -> None:
+    manifest = tmp_path / "train.jsonl"
+    manifest.write_text('{"audio_filepath": "a.flac", "duration": "long"}\n')
+    assert main(["train", *SMALL, f"data.manifest={manifest}", f"run_dir={tmp_path / 'run'}"]) == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith(f"diffwave train: {manifest}:1: expected ")
+    assert error.splitlines() == [error]
