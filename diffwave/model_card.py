@@ -24,7 +24,7 @@ _DATA = (
     ("utterances", "utterances", ""),
     ("length", "data_hours", " h"),
     ("speakers", "speakers", ""),
-    ("held out for validation", "validation_utterances", " utterances"),
+    ("utterances held out for validation", "validation_utterances", ""),
 )
 _TRAINING = (
     ("iterations", "iterations", ""),
@@ -152,14 +152,18 @@ def _figures(story: dict[str, Any]) -> str:
         low, high = index / len(by_noise), (index + 1) / len(by_noise)
         losses.append((f"of noise with a standard deviation of {low:.1f} to {high:.1f}", _value(value)))
     scores = _known(outputs, _SCORES)
-    of, at = _value(outputs.get("utterances"), " held-out utterances"), _value(outputs.get("iteration"))
+    of, at = _value(outputs.get("utterances")), _value(outputs.get("iteration"))
     note = "Scores are of the network alone, without mel consistency"
-    note += (f", means over {of}" if of else "") + (f", made at iteration {at}" if at else "") + "."
+    note += (
+        (f", means over {of} held-out utterance" + "s" * (of != "1") if of else "")
+        + (f", made at iteration {at}" if at else "")
+        + "."
+    )
     return _section("Figures", [row for row in losses if row[1]] + scores, note if scores else "")
 
 
 def _limitations(story: dict[str, Any]) -> str:
-    origin = "They tell how the run went, on few utterances of its own validation; `diffwave evaluate` compares models."
+    origin = "they tell how the run went, on few utterances of its own validation; `diffwave evaluate` compares models."
     lines = [
         "It speaks mels of the convention above and no others, and does not turn text into mels.",
         f"Figures: {origin if _figures(story) else 'none are recorded; listen, or run `diffwave evaluate`, first.'}",

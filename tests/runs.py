@@ -41,11 +41,15 @@ def equal(first: Any, second: Any) -> bool:
     return bool(first == second)
 
 
+def same_weights(first: Path, second: Path) -> bool:
+    """Whether two states have learned the same, to the bit."""
+    one, two = state(first), state(second)
+    return all(equal(one[part], two[part]) for part in ("network", "average", "optimizer"))
+
+
 def same_training(first: Path, second: Path) -> bool:
     """Whether two states are equal to the bit, but for the time that they took."""
-    one, two = state(first), state(second)
-    parts = ("network", "average", "optimizer")
-    return all(equal(one[part], two[part]) for part in parts) and progress(one) == progress(two)
+    return same_weights(first, second) and progress(state(first)) == progress(state(second))
 
 
 def progress(state: dict[str, Any]) -> dict[str, Any]:

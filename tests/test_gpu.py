@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,13 +12,18 @@ import torch
 
 from diffwave.audio import read_audio
 from diffwave.cli.main import main
+from diffwave.cli.train import compose_config
 from diffwave.vocoder import Vocoder
+from runs import curve, history, same_training, train
+from training_overrides import SMALL
 
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU"),
 ]
-SPEECH = Path(__file__).parent / "data" / "403-126855-0000.flac"
+DATA = Path(__file__).parent / "data"
+SPEECH = DATA / "403-126855-0000.flac"
+ON_GPU = [*SMALL, f"data.root={DATA}", "train.device=cuda"]
 
 
 def test_gpu_speaks_as_the_cpu_does() -> None:
@@ -54,3 +61,33 @@ def test_spectral_scores_on_a_gpu_equal_those_of_the_workers(tmp_path: Path) -> 
         for name, score in scores.items():
             if score["n"]:
                 assert rows["cuda"][system][name]["mean"] == pytest.approx(score["mean"], rel=1e-3, abs=1e-4), name
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_training_on_a_gpu_stays_close_to_the_cpu(tmp_path: Path, precision: str) -> None:
+    # Noise is drawn on the device, so a GPU sees other noise: only the means of many crops can be compared.
+    settings = [*SMALL, f"data.root={DATA}", "train.iterations=40", "train.batch_size=16", "train.log_every=40"]
+    runs = {}
+    for device, kind in (("cpu", "float32"), ("cuda", precision)):
+        more = [f"train.device={device}", f"train.precision={kind}", f"run_dir={tmp_path / device}"]
+        runs[device] = train(compose_config([*settings, *more]))
+    ((_, expected),), ((_, got),) = (history(runs[device], "loss") for device in ("cpu", "cuda"))
+    assert got == pytest.approx(expected, rel=0.05)
+
+
+def test_a_resumed_run_on_a_gpu_is_exact_with_deterministic_algorithms(tmp_path: Path) -> None:
+    settings = [*ON_GPU, "train.deterministic=true", "train.precision=bfloat16", "data.workers=1"]
+    straight = train(compose_config([*settings, f"run_dir={tmp_path / 'straight'}"]))
+    stopped = [*settings, f"run_dir={tmp_path / 'stopped'}"]
+    train(compose_config([*stopped, "train.iterations=3"]))
+    resumed = train(compose_config(stopped))
+    assert same_training(straight / "training-00000006.pt", resumed / "training-00000006.pt")
+
+
+def test_one_process_of_nccl_is_the_run_without_it(tmp_path: Path) -> None:
+    settings = [*ON_GPU, "train.deterministic=true"]
+    alone = train(compose_config([*settings, f"run_dir={tmp_path / 'alone'}"]))
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "1"]
+    command = [*torchrun, "-m", "diffwave", "train", *settings, f"run_dir={tmp_path / 'torchrun'}"]
+    subprocess.run(command, check=True, timeout=200)
+    assert curve(alone) == curve(tmp_path / "torchrun")

@@ -78,7 +78,7 @@ def test_everything_that_is_known_is_told(checkpoint: Checkpoint) -> None:
         "utterances": "28,000",
         "length": "98.25 h",
         "speakers": "247",
-        "held out for validation": "16 utterances",
+        "utterances held out for validation": "16",
         "iterations": "200,000",
         "weights": "of the best validation of the run",
         "batch": "32 crops",

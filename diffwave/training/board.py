@@ -120,7 +120,7 @@ class Board:
         except Exception as error:  # a library that does not fit its protobuf raises anything
             if not self._warned:
                 log.warning("TensorBoard gets no records of this run, or not all: %s", _reason(error))
-            pass
+            self._warned = True
 
 
 def _reason(error: Exception) -> str:

@@ -1,6 +1,11 @@
 from __future__ import annotations
 
+import functools
 import math
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +17,8 @@ from diffwave.training.errors import TrainingError
 from diffwave.training.states import exclusive, states
 from diffwave.training.trainer import Trainer
 from diffwave.vocoder import Vocoder
-from runs import Configure, history, same_training, state, train
+from runs import Configure, history, same_training, same_weights, state, train
+from training_overrides import SMALL
 
 
 def test_a_run_leaves_states_a_checkpoint_and_a_history(configure: Configure) -> None:
@@ -201,3 +207,80 @@ def test_a_run_directory_that_is_a_file_is_refused(configure: Configure, tmp_pat
     (tmp_path / "run").write_text("", encoding="utf-8")
     with pytest.raises(ConfigError, match="expected a folder that can be written"):
         train(configure())
+
+
+def test_a_compiled_network_learns_the_same(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Traced and differentiated ahead of time, but not turned into C++, which takes a minute.
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
+    plain, compiled = (
+        train(configure(f"train.compile={value}", "train.iterations=3", run=str(value))) for value in (False, True)
+    )
+    for (_, one), (_, other) in zip(history(plain, "loss"), history(compiled, "loss"), strict=True):
+        assert other == pytest.approx(one, rel=1e-4)
+    # Names of the weights are those of the plain network, so that each can go on with the other's run.
+    assert load_checkpoint(compiled).weights.keys() == load_checkpoint(plain).weights.keys()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_command_with_its_state_saved(configure: Configure, corpus: Path, number: int) -> None:
+    config = configure("train.iterations=100000")
+    run = Path(config.run_dir)
+    overrides = [*SMALL, "train.iterations=100000", f"data.root={corpus}", f"run_dir={run}"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "diffwave", "train", *overrides], stderr=subprocess.PIPE, text=True
+    )
+    until = time.monotonic() + 100
+    while not states(run):
+        assert time.monotonic() < until
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in error
+    (stopped,) = [line for line in error.splitlines() if "stopped at iteration" in line]
+    iteration = int(stopped.split("iteration ")[1].split(";")[0])
+    assert states(run)[-1].name == f"training-{iteration:08d}.pt"
+    straight = train(configure(f"train.iterations={iteration}", run="straight"))
+    assert same_weights(states(run)[-1], states(straight)[-1])
+
+
+def test_accumulated_micro_batches_learn_what_the_batch_does(configure: Configure) -> None:
+    whole, parts = (
+        train(configure("train.batch_size=6", f"train.accumulate={count}", "train.iterations=2", run=str(count)))
+        for count in (1, 3)
+    )
+    for (_, one), (_, other) in zip(history(whole, "loss"), history(parts, "loss"), strict=True):
+        assert other == pytest.approx(one, rel=1e-5)
+
+
+def test_the_best_weights_stay_when_later_ones_are_worse(configure: Configure) -> None:
+    config = configure("train.iterations=4", "train.validate_every=1", "train.checkpoint_every=4")
+    trainer = Trainer(config)
+    figures = iter((0.9, 0.5, 0.7, 0.5))
+    trainer.validator.figures = lambda: {  # type: ignore[method-assign]
+        "validation_loss": next(figures), "validation_loss_by_noise": [None] * 5
+    }  # fmt: skip
+    trainer.run()
+    run = Path(config.run_dir)
+    best = load_checkpoint(run / "best")
+    assert (best.training["iterations"], best.training["validation_loss"]) == (2, 0.5)
+    assert load_checkpoint(run).training["iterations"] == 4
+    resumed = Trainer(configure("train.iterations=5", "train.validate_every=1"))
+    assert resumed.progress.best["iteration"] == 2
+
+
+def test_loss_by_noise_adds_up_to_the_loss(configure: Configure) -> None:
+    run = train(configure("train.iterations=1", "train.log_every=1", "train.batch_size=8"))
+    trainer = Trainer(configure("train.batch_size=8", run="other"))
+    step = trainer.learner.step(trainer._next(iter(trainer._loader())), 0)
+    sigma = trainer.learner.loss.schedule.levels(step.steps)[1]
+    ((_, by_noise),) = history(run, "loss_by_noise")
+    for index, mean in enumerate(by_noise):
+        inside = (sigma >= index / 5) & ((sigma < (index + 1) / 5) | (index == 4))
+        if mean is None:
+            assert not inside.any()
+        else:
+            assert mean == pytest.approx(float(step.losses[inside].mean()), rel=1e-5)
+    ((_, loss),) = history(run, "loss")
+    assert loss == pytest.approx(float(step.losses.mean()), rel=1e-5)

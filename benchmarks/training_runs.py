@@ -1,0 +1,281 @@
+"""Whole training runs on real recordings: waiting for data, several processes, kills, memory, and what a resume costs.
+
+Each function makes one section of ``docs/benchmarks/training.json`` in a temporary folder; runs are the command
+``diffwave train`` in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffwave.checkpoint import WEIGHTS_NAME
+from diffwave.training.states import states
+from peer import ROOT, difference, spread
+from training_speed import write_corpus
+
+COPIES = 20
+GRADIENT_TOLERANCE = 1e-6
+# What changes nothing about learning: no pictures, no sound, nothing on the side.
+QUIET = ["train.outputs_every=0", "train.tensorboard=false"]
+DEFAULT_MODEL = ["experiment=librispeech_fast", *QUIET]
+# A network of some milliseconds, for what is about everything around it.
+SMALL_MODEL = [
+    "experiment=debug_cpu",
+    "model.network.residual_channels=8",
+    "model.network.residual_layers=2",
+    "data.crop_frames=8",
+    "train.batch_size=2",
+    "train.device=cpu",
+    "train.threads=1",
+    "train.outputs_every=0",
+]
+WARM_UP = 200  # iterations before memory is looked at
+_TIMES = ("seconds", "crops_per_second", "samples_per_second", "data_wait", "memory_mib")
+
+
+def train(overrides: list[str], threads: int = 1) -> None:
+    """Run ``diffwave train`` to its end.
+
+    Raises:
+        RuntimeError: if it fails, with the last of what it said.
+    """
+    run([sys.executable, "-m", "diffwave", "train", *overrides], threads)
+
+
+def run(command: list[str], threads: int = 1, **more: str) -> str:
+    """Run a command with so many threads; returns what it printed.
+
+    Raises:
+        RuntimeError: if it fails, with the last of what it said.
+    """
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT)} | more
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, cwd=ROOT)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(command[:4])}: exit code {done.returncode}: {done.stderr.strip()[-500:]}")
+    return done.stdout
+
+
+def history(folder: Path) -> list[dict[str, Any]]:
+    """Rows of a run's history."""
+    return [json.loads(line) for line in (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+@contextlib.contextmanager
+def workplace(options: argparse.Namespace) -> Iterator[tuple[Path, list[str]]]:
+    """A temporary folder, and where the data are: the given ones, or copies of the recordings in the repository."""
+    with tempfile.TemporaryDirectory() as name:
+        root = options.data or write_corpus(Path(name) / "corpus", COPIES)
+        yield Path(name), [f"data.root={root.resolve()}"]
+
+
+def wait(options: argparse.Namespace) -> dict[str, Any]:
+    """Share of time that the default model's training waits for data, with and without loader processes."""
+    every, lines = 20, options.wait_lines
+    rows = {}
+    with workplace(options) as (folder, data):
+        for workers in (0, 2):
+            overrides = [*DEFAULT_MODEL, *data, f"run_dir={folder / str(workers)}", f"data.workers={workers}"]
+            overrides += [f"train.iterations={every * (lines + 1)}", f"train.log_every={every}"]
+            overrides += ["train.validate_every=1000000", f"train.device={options.device}"]
+            train(overrides, options.threads)
+            found = [row for row in history(folder / str(workers)) if "data_wait" in row]
+            # In the first line processes start and files are read for the first time.
+            rows[str(workers)] = {
+                "first": found[0]["data_wait"],
+                "data_wait": spread([row["data_wait"] for row in found[1:]]),
+                "crops_per_second": statistics.median(row["crops_per_second"] for row in found[1:]),
+            }
+            print(f"wait, {workers} workers: {rows[str(workers)]}", file=sys.stderr, flush=True)
+    setting = {"iterations": every * lines, "log_every": every, "threads": options.threads, "device": options.device}
+    return {"setting": setting | {"data": "given" if options.data else "repository"}, "workers": rows}
+
+
+def gradients(options: argparse.Namespace) -> dict[str, Any]:
+    """Gradients of two processes against those of one, from a state where every parameter has one."""
+    warm_up = 20
+    with workplace(options) as (folder, data):
+        # A new network's output layer is zero: nothing before it has a gradient, and there is nothing to compare.
+        base = [*DEFAULT_MODEL, *data, "train.device=cpu", "train.precision=float32", "train.gradient_clip=1e6"]
+        base += ["train.warmup=0", "train.threads=1", "train.validation_utterances=1"]
+        train([*base, f"run_dir={folder / 'run'}", f"train.iterations={warm_up}"])
+        base += [f"run_dir={folder / 'run'}", f"train.iterations={warm_up + 2}"]
+        one, two = (noted_gradients(folder, count, base) for count in (1, 2))
+    first, other = one["gradients"][0], two["gradients"][0]
+    largest = {name: difference(value, other[name]) for name, value in first.items()}
+    worst = max(largest, key=lambda name: largest[name])
+    return {
+        "warm_up": warm_up,
+        "tolerance": GRADIENT_TOLERANCE,
+        "difference": largest[worst],
+        "difference_in": worst,
+        "gradient_largest": max(float(value.abs().max()) for value in first.values()),
+        "parameters": sum(value.numel() for value in first.values()),
+        "parameters_with_gradient": sum(int(value.count_nonzero()) for value in first.values()),
+        "same_order": [flat(one["crops"][i]) == flat(two["crops"][i]) for i in range(2)],
+        "crops": [flat(two["crops"][i]) for i in range(2)],
+    }
+
+
+def noted_gradients(folder: Path, count: int, overrides: list[str]) -> dict[str, Any]:
+    """What ``tests/gradients.py`` notes with so many processes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    output = folder / f"gradients-{count}.pt"
+    command = [sys.executable, str(ROOT / "tests" / "gradients.py"), str(output), "2", *overrides]
+    running = []
+    for rank in range(count):
+        where = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count), "OMP_NUM_THREADS": "1"}
+        where |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "PYTHONPATH": str(ROOT)}
+        running.append(subprocess.Popen(command, env=os.environ | where, stderr=subprocess.PIPE, text=True))
+    errors = [process.communicate()[1] for process in running]
+    if any(process.returncode for process in running):
+        raise RuntimeError(f"tests/gradients.py, {count} processes: {errors[0].strip()[-500:]}")
+    found: dict[str, Any] = torch.load(output, weights_only=True)
+    return found
+
+
+def flat(parts: list[list[int]]) -> list[int]:
+    """Crop numbers of all processes, by rank."""
+    return [number for part in parts for number in part]
+
+
+def kills(options: argparse.Namespace) -> dict[str, Any]:
+    """A run that is killed again and again, beside one that is left alone."""
+    last = 240
+    with workplace(options) as (folder, data):
+        overrides = [*SMALL_MODEL, *data, f"train.iterations={last}", "train.validation_utterances=1"]
+        overrides += ["train.checkpoint_every=2", "train.validate_every=7", "train.log_every=4"]
+        straight, killed = folder / "straight", folder / "killed"
+        train([*overrides, f"run_dir={straight}"])
+        # It reads every file that is there after each kill, and fails if one cannot be read.
+        command = [sys.executable, str(ROOT / "tests" / "killed_runs.py"), str(options.kills), str(options.seed)]
+        struck = [int(word) for word in run([*command, *overrides, f"run_dir={killed}"]).split()]
+        checkpoints = (WEIGHTS_NAME, f"best/{WEIGHTS_NAME}")
+        return {
+            "setting": {"iterations": last, "seed": options.seed},
+            "kills": len(struck),
+            "found_at": struck,
+            "states_equal": same_state(states(straight)[-1], states(killed)[-1]),
+            "checkpoints_equal": all((straight / n).read_bytes() == (killed / n).read_bytes() for n in checkpoints),
+            "history_equal": curve(straight) == curve(killed),
+            "leftovers": sorted(path.name for path in killed.rglob(".*")),
+        }
+
+
+def same_state(first: Path, second: Path) -> bool:
+    """Whether weights, average, optimiser and progress are equal to the bit, but for the time that they took."""
+    one, two = (torch.load(path, weights_only=True) for path in (first, second))
+    for state in (one, two):
+        state["progress"].pop("seconds")
+    return all(equal(one[part], two[part]) for part in ("network", "average", "optimizer", "progress"))
+
+
+def equal(one: Any, two: Any) -> bool:
+    """Bit for bit, through nested dictionaries and lists."""
+    if isinstance(one, Tensor):
+        return torch.equal(one, two)
+    if isinstance(one, dict):
+        return one.keys() == two.keys() and all(equal(one[key], two[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(two) and all(map(equal, one, two))
+    return bool(one == two)
+
+
+def curve(folder: Path) -> list[dict[str, Any]]:
+    """The history without what depends on the clock."""
+    return [{key: value for key, value in row.items() if key not in _TIMES} for row in history(folder)]
+
+
+def memory(options: argparse.Namespace) -> dict[str, Any]:
+    """Resident memory of a long run with validation and checkpoints."""
+    with workplace(options) as (folder, data):
+        overrides = [*SMALL_MODEL, *data, f"run_dir={folder / 'run'}", f"train.iterations={options.memory_iterations}"]
+        overrides += ["train.log_every=50", "train.validate_every=100", "train.checkpoint_every=100"]
+        train(overrides)
+        rows = [(row["iteration"], row["memory_mib"]) for row in history(folder / "run") if "memory_mib" in row]
+    settled = [(iteration, mib) for iteration, mib in rows if iteration >= WARM_UP]
+    iterations, mib = np.array(settled).T
+    slope = float(np.polyfit(iterations, mib, 1)[0]) if len(settled) > 1 else float("nan")
+    return {
+        "rows": rows,
+        "first": settled[0],
+        "last": settled[-1],
+        "most": max(settled, key=lambda row: row[1]),
+        "growth": settled[-1][1] / settled[0][1] - 1,
+        "kib_per_1000_iterations": slope * 1024 * 1000,
+    }
+
+
+def resume(options: argparse.Namespace) -> dict[str, Any]:
+    """Time and room that a state takes, and the time from the command to the first iteration after it."""
+    from diffwave.cli.train import compose_config
+    from diffwave.training.trainer import Trainer
+
+    with workplace(options) as (folder, data):
+        overrides = [*DEFAULT_MODEL, *data, "train.device=cpu", f"run_dir={folder / 'run'}", "train.log_every=1"]
+        overrides += ["train.validation_utterances=1", "train.validate_every=1000000"]
+        train([*overrides, "train.iterations=1"], options.threads)
+        begun = time.perf_counter()
+        trainer = Trainer(compose_config([*overrides, "train.iterations=2"]))
+        building = time.perf_counter() - begun
+        saves = []
+        for _ in range(options.rounds):
+            begun = time.perf_counter()
+            trainer.save()
+            saves.append(time.perf_counter() - begun)
+        sizes = {"state": states(folder / "run")[-1].stat().st_size}
+        sizes["checkpoint"] = (folder / "run" / WEIGHTS_NAME).stat().st_size
+        starts = [until_first_iteration(folder, overrides, options.threads) for _ in range(options.rounds)]
+    return {
+        "save_seconds": spread(saves),
+        "build_seconds": building,
+        "start_seconds": {name: spread([start[name] for start in starts]) for name in ("anew", "resumed")},
+        "bytes": sizes,
+    }
+
+
+def until_first_iteration(folder: Path, overrides: list[str], threads: int) -> dict[str, float]:
+    """Seconds from the command to the first line of history, of a new run and of one that goes on."""
+    seconds = {}
+    for name, iteration in (("anew", 1), ("resumed", 2)):
+        run_dir = folder / name
+        shutil.rmtree(run_dir, ignore_errors=True)
+        if name == "resumed":
+            shutil.copytree(folder / "run", run_dir)
+        command = [sys.executable, "-m", "diffwave", "train", *overrides, "train.iterations=100", f"run_dir={run_dir}"]
+        environment = os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT)}
+        begun = time.perf_counter()
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while not reached(run_dir, iteration):
+            if process.poll() is not None:
+                raise RuntimeError(f"diffwave train ended with {process.returncode} before iteration {iteration}")
+            time.sleep(0.005)
+        seconds[name] = time.perf_counter() - begun
+        process.kill()
+        process.wait()
+    return seconds
+
+
+def reached(folder: Path, iteration: int) -> bool:
+    """Whether the history has the line of an iteration."""
+    with contextlib.suppress(OSError, ValueError):
+        return any(row["iteration"] >= iteration for row in history(folder))
+    return False
