@@ -45,9 +45,10 @@ class Peer:
     """
 
     def __init__(self, inputs: dict[str, Any], device: torch.device) -> None:
+        from diffwave.params import params
+
         from diffwave import learner
         from diffwave.model import DiffWave
-        from diffwave.params import params
 
         self.inputs, self.device, self.params = inputs, device, params
         self.module, self.network = learner, DiffWave

@@ -153,12 +153,9 @@ def _figures(story: dict[str, Any]) -> str:
         losses.append((f"of noise with a standard deviation of {low:.1f} to {high:.1f}", _value(value)))
     scores = _known(outputs, _SCORES)
     of, at = _value(outputs.get("utterances")), _value(outputs.get("iteration"))
-    note = "Scores are of the network alone, without mel consistency"
-    note += (
-        (f", means over {of} held-out utterance" + "s" * (of != "1") if of else "")
-        + (f", made at iteration {at}" if at else "")
-        + "."
-    )
+    of = f", means over {of} held-out utterance{'s' * (of != '1')}" if of else ""
+    at = f", made at iteration {at}" if at else ""
+    note = f"Scores are of the network alone, without mel consistency{of}{at}."
     return _section("Figures", [row for row in losses if row[1]] + scores, note if scores else "")
 
 

@@ -172,7 +172,7 @@ class Trainer:
         if not progress.best or figures["validation_loss"] < progress.best["validation_loss"]:
             progress.best = {"iteration": self.iteration, **figures}
             if self.processes.first:
-                self.folder.save_best(self.iteration, self.checkpoint())
+                self.folder.save_best(self.iteration, self.checkpoint(best=True))
 
     def _make_outputs(self) -> None:
         """Let the averaged weights speak; the others wait for process 0 at the next gradient."""
@@ -184,10 +184,10 @@ class Trainer:
         self.folder.save_outputs(self.iteration, outputs, self.config.model.mel.sample_rate)
         self._record({"outputs": self.progress.outputs})
 
-    def checkpoint(self) -> Checkpoint:
-        """The averaged weights with the story of their training."""
+    def checkpoint(self, best: bool = False) -> Checkpoint:
+        """The averaged weights with the story of their training; ``best`` says that no validation was better."""
         self._elapsed()
-        story = {**self._data_story, **training_story(self.config, self.progress, self.processes)}
+        story = {**self._data_story, **training_story(self.config, self.progress, self.processes), "best": best}
         return Checkpoint(self.config.model, self.learner.average.module.state_dict(), story)
 
     def save(self) -> None:
