@@ -8,6 +8,8 @@ from training_sections import SECTIONS, best_peer, mode
 from training_speed import agrees
 
 CPU_TARGET, GPU_TARGET, WAIT_TARGET, MEMORY_TARGET = 1.5, 3.0, 0.03, 0.01
+KILLS = 20
+EQUAL = ("states", "checkpoints", "history")
 
 
 def page(results: dict[str, Any]) -> str:
@@ -45,68 +47,62 @@ def same_gradients(found: dict[str, Any]) -> bool:
 
 def nothing_lost(found: dict[str, Any]) -> bool:
     """Whether a killed run ended as the straight one did."""
-    return all(found[f"{what}_equal"] for what in ("states", "checkpoints", "history")) and not found["leftovers"]
+    return all(found[f"{what}_equal"] for what in EQUAL) and not found["leftovers"]
 
 
 def _targets(results: dict[str, Any]) -> list[str]:
-    rows = [_speed_target(results, "cpu", CPU_TARGET), _speed_target(results, "cuda", GPU_TARGET)]
-    wait, gradients, kills, memory = (results.get(name) for name in ("wait", "gradients", "kills", "memory"))
-    figure = {name: row["data_wait"]["median"] for name, row in wait["workers"].items()} if wait else {}
-    said = ", ".join(f"{share:.2%} with {name} loader processes" for name, share in figure.items())
-    rows.append(
-        (
-            "time spent waiting for data",
-            f"< {WAIT_TARGET:.0%}",
-            said,
-            bool(figure) and max(figure.values()) < WAIT_TARGET,
-        )
-    )
-    said = f"{gradients['difference']:.1e}, {_order(gradients)}" if gradients else ""
-    rows.append(
-        ("gradients of two processes against one", "≤ 1e-06", said, bool(gradients) and same_gradients(gradients))
-    )
-    said = f"{kills['kills']} kills, {_lost(kills)}" if kills else ""
-    rows.append(
-        ("20 kills at random moments", "same bits", said, bool(kills) and nothing_lost(kills) and kills["kills"] >= 20)
-    )
-    said = f"{memory['growth']:+.2%} from iteration {memory['first'][0]} to {memory['last'][0]}" if memory else ""
-    rows.append(
-        (
-            "memory of a long run",
-            f"grows < {MEMORY_TARGET:.0%}",
-            said,
-            bool(memory) and memory["growth"] < MEMORY_TARGET,
-        )
-    )
-    return [
-        f"| {what} | {target} | {said or 'not measured yet'} | {'' if not said else 'met' if met else '**missed**'} |"
-        for what, target, said, met in rows
+    """Target beside figure, a row each."""
+    rows = [_speed(results, "cpu", CPU_TARGET), _speed(results, "cuda", GPU_TARGET)]
+    rows += [
+        (what, wanted, *(judge(results[name]) if name in results else ("not measured yet", None)))
+        for name, what, wanted, judge in _JUDGES
     ]
+    word = {True: "met", False: "**missed**", None: ""}
+    return [f"| {what} | {wanted} | {said} | {word[met]} |" for what, wanted, said, met in rows]
 
 
-def _speed_target(results: dict[str, Any], device: str, target: float) -> tuple[str, str, str, bool]:
-    """The best of our rows against the best of theirs."""
-    where = "a CPU" if device == "cpu" else "a GPU"
-    what, wanted = f"speed of a step beside lmnt-com's, on {where}", f"≥ {target:g}"
+def _speed(results: dict[str, Any], device: str, target: float) -> tuple[str, str, str, bool | None]:
+    """Our rows against the best of theirs."""
+    what = f"speed of a step beside lmnt-com's, on a {_DEVICES[device]}"
     found = results.get("throughput", {}).get(device)
-    if not found or not found["speed_ratio"]:
-        return what, wanted, "not yet run on a GPU" if device == "cuda" else "", False
+    if not found:
+        return what, f"≥ {target:g}", f"not yet run on a {_DEVICES[device]}", None
     base = best_peer(found)
     ratios = found["speed_ratio"][base]
     said = ", ".join(f"{ratio['median']:.2f} ({mode(name)})" for name, ratio in ratios.items())
     more = f" against its {mode(base)}" if len(found["speed_ratio"]) > 1 else ""
-    return what, wanted, said + more, max(ratio["median"] for ratio in ratios.values()) >= target
+    return what, f"≥ {target:g}", said + more, max(ratio["median"] for ratio in ratios.values()) >= target
 
 
-def _order(found: dict[str, Any]) -> str:
-    return "the same crops in the same order" if all(found["same_order"]) else "**other crops**"
+def _wait(found: dict[str, Any]) -> tuple[str, bool]:
+    shares = {name: row["data_wait"]["median"] for name, row in found["workers"].items()}
+    said = ", ".join(f"{share:.2%} with {name} loader processes" for name, share in shares.items())
+    return said, max(shares.values()) < WAIT_TARGET
 
 
-def _lost(found: dict[str, Any]) -> str:
-    if nothing_lost(found):
-        return "the same weights, optimiser and history to the bit"
-    parts = [what for what in ("states", "checkpoints", "history") if not found[f"{what}_equal"]]
-    return f"**different: {', '.join(parts) or 'files left over'}**"
+def _gradients(found: dict[str, Any]) -> tuple[str, bool]:
+    order = "the same crops in the same order" if all(found["same_order"]) else "**other crops**"
+    return f"{found['difference']:.1e}, {order}", same_gradients(found)
+
+
+def _kills(found: dict[str, Any]) -> tuple[str, bool]:
+    lost = [what for what in EQUAL if not found[f"{what}_equal"]] + ["files left over"] * bool(found["leftovers"])
+    said = f"different: {', '.join(lost)}" if lost else "the same weights, optimiser and history to the bit"
+    return f"{found['kills']} kills, {said}", nothing_lost(found) and found["kills"] >= KILLS
+
+
+def _memory(found: dict[str, Any]) -> tuple[str, bool]:
+    (first, _), (last, _) = found["first"], found["last"]
+    return f"{found['growth']:+.2%} from iteration {first} to {last}", found["growth"] < MEMORY_TARGET
+
+
+_DEVICES = {"cpu": "CPU", "cuda": "GPU"}
+_JUDGES = (
+    ("wait", "time spent waiting for data", f"< {WAIT_TARGET:.0%}", _wait),
+    ("gradients", "gradients of two processes against one", "≤ 1e-06", _gradients),
+    ("kills", f"{KILLS} kills at random moments", "nothing differs", _kills),
+    ("memory", "resident memory of a run", f"grows < {MEMORY_TARGET:.0%}", _memory),
+)
 
 
 def _section(results: dict[str, Any], name: str) -> list[str]:

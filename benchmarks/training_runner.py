@@ -1,4 +1,4 @@
-"""A process that trains with one of the two packages called ``diffwave``; ``benchmarks/training.py`` starts one of each.
+"""A process that trains with one of the two packages called ``diffwave``; ``benchmarks/training.py`` starts both.
 
     python benchmarks/training_runner.py {peer,ours} --package FOLDER --inputs FILE --threads N --device DEVICE
 
@@ -73,9 +73,9 @@ class Peer:
         """Serve noise and steps in place of torch's, and look at what the step leaves."""
         self.learners.clear()
         learner = self.learner("float32")
-        with served("randint", self.inputs["steps"].to(self.device)):
-            with served("randn_like", self.inputs["noise"].to(self.device)):
-                loss = learner.train_step(self._features())
+        steps, noise = self.inputs["steps"].to(self.device), self.inputs["noise"].to(self.device)
+        with served("randint", steps), served("randn_like", noise):
+            loss = learner.train_step(self._features())
         gradients = {name: value.grad for name, value in learner.model.named_parameters()}
         self.learners.clear()
         return loss.detach(), gradients

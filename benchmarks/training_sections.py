@@ -22,8 +22,8 @@ def throughput(devices: dict[str, Any]) -> list[str]:
         "to speak of; the same weights and the same crops of speech in both. A step is what the loop of each package "
         "does with a batch: forward and backward pass, norm of the gradient, Adam, and the loss as a number on the "
         "host. Both have the batch in memory. The other package is handed the mel too, which its preparation "
-        "computes once for all; here the step computes the mel itself, draws noise that a resume draws again, and moves "
-        "the average of the weights, which the other package does not keep.",
+        "computes once for all; here the step computes the mel itself, draws noise that a resume draws again, and "
+        "moves the average of the weights, which the other package does not keep.",
     ]
     for device, name in (("cpu", "CPU"), ("cuda", "GPU")):
         lines += ["", f"### On a {name}", ""]
@@ -41,7 +41,7 @@ def _speed(found: dict[str, Any]) -> list[str]:
         row = [LABELS[name], f"{speed['median']:.3g}", f"{speed['min']:.3g} to {speed['max']:.3g}", f"{seconds:.3g}"]
         row += [f"{found['warm_up'][name]:.1f}", *(_ratio(found, base, name) for base in bases)]
         rows.append(row)
-    lines = [
+    return [
         f"Batch {setting['batch']} crops of {setting['frames']} frames ({setting['samples']:,} samples), "
         f"{setting['threads']} thread{'s' if setting['threads'] > 1 else ''} in every process, {setting['steps']} "
         f"step{'s' if setting['steps'] > 1 else ''} a turn. lmnt-com's `diffwave` is version {setting['peer']} from "
@@ -61,7 +61,6 @@ def _speed(found: dict[str, Any]) -> list[str]:
         "",
         measured(found),
     ]
-    return lines
 
 
 def _ratio(found: dict[str, Any], base: str, name: str) -> str:
@@ -78,8 +77,8 @@ def _fairness(found: dict[str, Any]) -> list[str]:
         f"Both compute the same thing: with the same noise and diffusion steps in float32 the loss is "
         f"{equality['loss']['peer']:.6f} there and {equality['loss']['ours']:.6f} here, and of the gradients of all "
         f"{equality['parameters']:,} parameters none differs by more than {equality['gradient_difference']:.1e} (in "
-        f"`{equality['gradient_difference_in']}`; the largest gradient is {equality['gradient_largest']:.2g}, their RMS "
-        f"{equality['gradient_rms']:.1e}; tolerance {equality['tolerance']:g}).",
+        f"`{equality['gradient_difference_in']}`; the largest gradient is {equality['gradient_largest']:.2g}, their "
+        f"RMS {equality['gradient_rms']:.1e}; tolerance {equality['tolerance']:g}).",
         *(
             ["", "The other package's half precision is `torch.cuda.amp`, which does nothing on a CPU: no row."]
             if "peer float16" not in found["seconds"]
@@ -126,9 +125,9 @@ def gradients(found: dict[str, Any]) -> list[str]:
     """Two processes against one."""
     crops = [f"{numbers[0]} to {numbers[-1]}" for numbers in found["crops"]]
     return [
-        f"The default model in float32 after {found['warm_up']} iterations (at the very start the output layer is zero, "
-        "and hardly a parameter has a gradient): the gradient of the next batch, computed by one process, and by two "
-        "with gloo that take half of it each.",
+        f"The default model in float32 after {found['warm_up']} iterations (at the very start the output layer is "
+        "zero, and hardly a parameter has a gradient): the gradient of the next batch, computed by one process, and "
+        "by two with gloo that take half of it each.",
         "",
         f"- Largest absolute difference: {found['difference']:.1e} in `{found['difference_in']}`; the largest gradient "
         f"is {found['gradient_largest']:.2g}. {found['parameters_with_gradient']:,} of {found['parameters']:,} "

@@ -14,6 +14,7 @@ from pathlib import Path
 from diffwave.audio import import_torchaudio
 from diffwave.config import ConfigError
 from diffwave.corpus.download import PAUSES, fetch, remote_size
+from diffwave.corpus.lock import alone_in
 
 MIRROR = "https://www.openslr.org/resources/12"
 SUBSETS = (
@@ -61,13 +62,14 @@ def download(
     staging = root / _STAGING
     staging.mkdir(parents=True, exist_ok=True)
     urls = {name: f"{mirror.rstrip('/')}/{name}.tar.gz" for name in missing}
-    _check_space(staging, urls, keep)
-    for name, url in urls.items():
-        archive = staging / f"{name}.tar.gz"
-        fetch(url, archive, _checksum(name), pauses)
-        _extract(root, staging, name)
-        if not keep:
-            archive.unlink()
+    with alone_in(staging):
+        _check_space(staging, urls, keep)
+        for name, url in urls.items():
+            archive = staging / f"{name}.tar.gz"
+            fetch(url, archive, _checksum(name), pauses)
+            _extract(root, staging, name)
+            if not keep:
+                archive.unlink()
     if not keep:
         # What was set aside as .bad stays.
         shutil.rmtree(staging / _FOLDER, ignore_errors=True)

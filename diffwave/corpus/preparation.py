@@ -10,7 +10,7 @@ import contextlib
 import os
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from diffwave.config import ConfigError
 from diffwave.corpus.cache import InspectionCache
 from diffwave.corpus.folders import EVALUATION_SUBSETS, audio_paths, speaker_of, subset_of, training_folders
 from diffwave.corpus.inspection import Inspection
+from diffwave.corpus.lock import alone_in
 from diffwave.corpus.manifest import Utterance
 from diffwave.corpus.products import Products, Rejection, check_settings, write_products, write_rejected
 from diffwave.corpus.split import Split, read_list, split
@@ -67,23 +68,27 @@ def prepare(settings: Preparation, jobs: int, force: bool = False) -> Products:
         OSError: if the output cannot be written.
     """
     # A manifest is read from other folders than this one.
-    root, output = _absolute(settings.root), _absolute(settings.output)
-    paths = _find(root, output, settings.subsets)
-    listed, listed_paths = read_list(settings.validation_list) if settings.validation_list else ([], [])
-    recorded = _record(settings, root, listed)
-    output.mkdir(parents=True, exist_ok=True)
-    changes = check_settings(output, recorded, force)
-    found = _inspect(paths, output / CACHE, jobs)
-    utterances, rejected = _judge(found, settings, root)
-    if not utterances:
-        write_rejected(output, rejected)
-        reasons = ", ".join(f"{count} {reason}" for reason, count in Counter(r.reason for r in rejected).most_common())
-        raise ConfigError(f"--root {root}: expected usable audio; all {len(rejected)} files are rejected ({reasons})")
-    splits, divided = _divide(utterances, settings, root, listed)
-    notes = [*changes, *divided.notes]
-    preferred = {root / path for path in listed_paths}
-    products = Products(root, recorded, splits, divided.speakers, rejected, found, notes, preferred)
-    write_products(output, products, settings.seed, settings.per_speaker)
+    settings = replace(settings, root=_absolute(settings.root), output=_absolute(settings.output))
+    paths = _find(settings)
+    speakers, listed = read_list(settings.validation_list) if settings.validation_list else ([], [])
+    settings.output.mkdir(parents=True, exist_ok=True)
+    with alone_in(settings.output):
+        recorded = _record(settings, speakers)
+        changes = check_settings(settings.output, recorded, force)
+        found = _inspect(paths, settings.output / CACHE, jobs)
+        utterances, rejected = _judge(found, settings)
+        splits, divided = _divide(utterances, settings, speakers)
+        products = Products(
+            root=settings.root,
+            settings=recorded,
+            splits=splits,
+            validation_speakers=divided.speakers,
+            rejected=rejected,
+            found=found,
+            notes=[*changes, *divided.notes],
+            preferred={settings.root / path for path in listed},
+        )
+        write_products(settings.output, products, settings.seed, settings.per_speaker)
     return products
 
 
@@ -91,32 +96,33 @@ def _absolute(path: Path) -> Path:
     return Path(os.path.abspath(path.expanduser()))  # noqa: PTH100 - Path.resolve would follow links
 
 
-def _find(root: Path, output: Path, subsets: tuple[str, ...]) -> list[Path]:
+def _find(settings: Preparation) -> list[Path]:
     """All audio to inspect, sorted; raises ConfigError."""
-    paths = audio_paths(root, subsets, "--")
-    if not subsets:
+    root = settings.root
+    paths = audio_paths(root, settings.subsets, "--")
+    if not settings.subsets:
         if not training_folders(root) and training_folders(root / "LibriSpeech"):
             # Its test subsets would be taken for training.
             raise ConfigError(f"--root {root}: expected the LibriSpeech root itself; that is {root / 'LibriSpeech'}")
         there = [name for name in EVALUATION_SUBSETS if (root / name).is_dir()]
         paths = sorted({*paths, *(audio_paths(root, there, "--") if there else [])})
     # Links that an earlier run laid out below the root are no utterances of their own.
-    paths = [path for path in paths if not path.is_relative_to(output)]
+    paths = [path for path in paths if not path.is_relative_to(settings.output)]
     if not paths:
         raise ConfigError(f"--root {root}: expected audio (.flac, .wav, ...) below it; found none")
     return paths
 
 
-def _record(settings: Preparation, root: Path, listed: list[str]) -> dict[str, Any]:
+def _record(settings: Preparation, speakers: list[str]) -> dict[str, Any]:
     """The settings that the products depend on, as they are written down."""
     return {
-        "root": str(root),
+        "root": str(settings.root),
         "subsets": list(settings.subsets),
         "sample_rate": settings.sample_rate,
         "min_seconds": settings.min_seconds,
         "seed": settings.seed,
         "validation_speakers": settings.validation_speakers,
-        "validation_list": listed,
+        "validation_list": speakers,
         "per_speaker": settings.per_speaker,
     }
 
@@ -145,8 +151,9 @@ def _inspect(paths: list[Path], cache_path: Path, jobs: int) -> dict[Path, Inspe
     return {path: found[path] for path in paths}
 
 
-def _judge(found: dict[Path, Inspection], settings: Preparation, root: Path) -> tuple[list[Utterance], list[Rejection]]:
-    """Usable utterances, and the others with the reason."""
+def _judge(found: dict[Path, Inspection], settings: Preparation) -> tuple[list[Utterance], list[Rejection]]:
+    """Usable utterances, and the others with the reason; raises ConfigError if there are only others."""
+    root = settings.root
     utterances: list[Utterance] = []
     rejected: list[Rejection] = []
     first: dict[str, Path] = {}
@@ -168,6 +175,10 @@ def _judge(found: dict[Path, Inspection], settings: Preparation, root: Path) -> 
                 inspection.sha256,
             )
         )
+    if not utterances:
+        write_rejected(settings.output, rejected)
+        reasons = ", ".join(f"{count} {reason}" for reason, count in Counter(r.reason for r in rejected).most_common())
+        raise ConfigError(f"--root {root}: expected usable audio; all {len(rejected)} files are rejected ({reasons})")
     return utterances, rejected
 
 
@@ -186,15 +197,15 @@ def _reason(found: Inspection, settings: Preparation) -> tuple[str, str]:
 
 
 def _divide(
-    utterances: Iterable[Utterance], settings: Preparation, root: Path, listed: list[str]
+    utterances: Iterable[Utterance], settings: Preparation, speakers: list[str]
 ) -> tuple[dict[str, list[Utterance]], Split]:
     """Utterances by split: LibriSpeech's own dev and test subsets stay what they are, the rest is divided."""
     own: dict[str, list[Utterance]] = {}
     rest: list[Utterance] = []
     for utterance in utterances:
-        subset = subset_of(utterance.path, root)
+        subset = subset_of(utterance.path, settings.root)
         (own.setdefault(subset, []) if subset in EVALUATION_SUBSETS else rest).append(utterance)
     if not rest:
         return own, Split([], [], [], ["no training subset is there: train.jsonl and val.jsonl are not made"])
-    divided = split(rest, settings.seed, settings.validation_speakers, listed)
+    divided = split(rest, settings.seed, settings.validation_speakers, speakers)
     return {"train": divided.training, "val": divided.validation, **own}, divided

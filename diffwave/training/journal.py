@@ -18,6 +18,7 @@ from diffwave.training.outputs import Output
 log = logging.getLogger(__name__)
 
 HISTORY_NAME = "history.jsonl"
+_FOR_MACHINES = ("loss_by_noise", "samples_per_second", "memory_mib")
 
 
 class Journal:
@@ -57,12 +58,16 @@ class Journal:
 
 
 def describe(row: dict[str, Any]) -> str:
-    """A row in one line for people.
+    """A row in one line for people; what is only for machines is left out.
 
-    >>> describe({"iteration": 50, "loss": 0.5, "loss_by_noise": [0.25, None]})
-    'iteration 50 loss 0.5 loss_by_noise 0.25/-'
+    >>> describe({"iteration": 50, "loss": 0.5, "loss_by_noise": [0.25, None], "memory_mib": 800.0})
+    'iteration 50 loss 0.5'
+    >>> describe({"iteration": 60, "validation_loss": 0.5, "validation_loss_by_noise": [0.25, None]})
+    'iteration 60 validation_loss 0.5 validation_loss_by_noise 0.25/-'
     """
-    return " ".join(f"{key} {_text(value)}" for key, value in row.items())
+    flat = {key: value for key, value in row.items() if key not in (*_FOR_MACHINES, "outputs")}
+    flat |= {key: value for key, value in row.get("outputs", {}).items() if key != "iteration"}
+    return " ".join(f"{key} {_text(value)}" for key, value in flat.items())
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:

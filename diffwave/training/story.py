@@ -15,14 +15,17 @@ from diffwave.training.processes import Processes
 from diffwave.training.progress import Progress
 
 
-def data_story(training: list[Utterance], validation: list[Utterance], config: TrainingConfig) -> dict[str, Any]:
-    """Which data a run learns from and is validated on."""
+def origin_story(training: list[Utterance], validation: list[Utterance], config: TrainingConfig) -> dict[str, Any]:
+    """Which data a run learns from and is validated on, and which code does it: what is known at its start."""
     return {
         "data": Path(config.data.manifest or config.data.root).name,
         "utterances": len(training),
         "data_hours": round(hours(training), 2),
         "speakers": len({utterance.speaker for utterance in training}),
         "validation_utterances": len(validation),
+        "commit": commit(),
+        "version": diffwave.__version__,
+        "torch": torch.__version__,
     }
 
 
@@ -46,7 +49,4 @@ def training_story(config: TrainingConfig, progress: Progress, processes: Proces
         "processes": processes.count,
         **progress.validation,
         **({"outputs": progress.outputs} if progress.outputs else {}),
-        "commit": commit(),
-        "version": diffwave.__version__,
-        "torch": torch.__version__,
     }

@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import os
+import signal
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -33,7 +35,7 @@ from diffwave.training.processes import Processes
 from diffwave.training.progress import Progress, changed_settings, fingerprint
 from diffwave.training.run_folder import RunFolder
 from diffwave.training.states import find_state
-from diffwave.training.story import data_story, training_story
+from diffwave.training.story import origin_story, training_story
 from diffwave.training.validation import Validator
 from diffwave.training.window import Speed, Window
 
@@ -187,7 +189,7 @@ class Trainer:
     def checkpoint(self, best: bool = False) -> Checkpoint:
         """The averaged weights with the story of their training; ``best`` says that no validation was better."""
         self._elapsed()
-        story = {**self._data_story, **training_story(self.config, self.progress, self.processes), "best": best}
+        story = {**self._origin, **training_story(self.config, self.progress, self.processes), "best": best}
         return Checkpoint(self.config.model, self.learner.average.module.state_dict(), story)
 
     def save(self) -> None:
@@ -227,12 +229,12 @@ class Trainer:
                     f"{len(training)}, process {rank} has {count}{', others' if count == len(training) else ''}"
                 )
         validation = validation[: config.train.validation_utterances]
-        self._data_story = data_story(training, validation, config)
+        self._origin = origin_story(training, validation, config)
         return dataset, validation
 
     def _introduce(self) -> None:
         """What begins, in some lines."""
-        data, settings = self._data_story, self.config.train
+        data, settings = self._origin, self.config.train
         log.info(
             "data: %d utterances (%.2f h) of %d speakers for training, %d for validation",
             *(data[key] for key in ("utterances", "data_hours", "speakers", "validation_utterances")),
@@ -255,6 +257,7 @@ class Trainer:
             pin_memory=self.processes.device.type == "cuda",
             multiprocessing_context="spawn" if workers else None,
             prefetch_factor=4 if workers else None,
+            worker_init_fn=_leave_signals_to_the_trainer,
         )
 
     def _diagnose(self, micro_batches: list[Crops], step: Step, loss: float, norm: float) -> str:
@@ -301,4 +304,11 @@ def _prepare_torch(config: TrainingConfig, device: torch.device) -> None:
         torch.set_num_threads(config.train.threads)
     torch.use_deterministic_algorithms(config.train.deterministic)
     if device.type == "cuda":
+        if config.train.deterministic:  # what cuBLAS asks for, read when it is first used
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.backends.cudnn.benchmark = not config.train.deterministic
+
+
+def _leave_signals_to_the_trainer(_worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal; a loader process that died of it would end the iteration."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         for name in download(options.root, options.download, options.mirror, options.keep_archives):
             print(f"{_NAME}: {name} is there", file=sys.stderr)
-        products = prepare(_settings(options), options.jobs or len(os.sched_getaffinity(0)), options.force)
+        products = prepare(_settings(options), options.jobs or _cores(), options.force)
         report(products, options)
     except (ConfigError, ImportError) as error:
         return _complain(str(error))
@@ -76,6 +76,11 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{_NAME}: interrupted; the same command goes on", file=sys.stderr)
         return 130
     return 0
+
+
+def _cores() -> int:
+    # Not every system tells which cores a process may use.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _settings(options: argparse.Namespace) -> Preparation:

@@ -75,7 +75,7 @@ def test_a_mistake_is_one_line(
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Enough to be interrupted: 50 utterances of 20 s, half a second of work at least; beside them, what they become."""
+    """Enough to be interrupted, 50 utterances of 20 s, half a second of work at least; beside them what they become."""
     folder = tmp_path_factory.mktemp("large")
     for i in range(50):
         wav = 0.1 * np.random.default_rng(i).standard_normal(320_000)

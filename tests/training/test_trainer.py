@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -221,20 +222,22 @@ def test_a_compiled_network_learns_the_same(configure: Configure, monkeypatch: p
     assert load_checkpoint(compiled).weights.keys() == load_checkpoint(plain).weights.keys()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_the_command_with_its_state_saved(configure: Configure, corpus: Path, number: int) -> None:
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, 0), (signal.SIGINT, 1)])
+def test_a_signal_ends_the_command_with_its_state_saved(
+    configure: Configure, corpus: Path, number: int, workers: int
+) -> None:
     config = configure("train.iterations=100000")
     run = Path(config.run_dir)
-    overrides = [*SMALL, "train.iterations=100000", f"data.root={corpus}", f"run_dir={run}"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "diffwave", "train", *overrides], stderr=subprocess.PIPE, text=True
-    )
+    overrides = [*SMALL, "train.iterations=100000", f"data.workers={workers}", f"data.root={corpus}", f"run_dir={run}"]
+    # In a session of its own, whose processes all get the signal, as they do from a terminal.
+    command = [sys.executable, "-m", "diffwave", "train", *overrides]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     until = time.monotonic() + 100
     while not states(run):
         assert time.monotonic() < until
         assert process.poll() is None
         time.sleep(0.01)
-    process.send_signal(number)
+    os.killpg(process.pid, number)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in error
