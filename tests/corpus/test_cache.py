@@ -22,6 +22,8 @@ def test_what_was_found_comes_back_to_the_bit(tmp_path: Path, audio: Path) -> No
         assert cache.get(audio) is None
         cache.add(audio, FOUND)
         assert cache.get(audio) == FOUND
+        # For a run that is killed now, it is on the disk.
+        assert (tmp_path / "c.jsonl").read_bytes().count(b"\n") == 1
     with InspectionCache(tmp_path / "c.jsonl") as cache:
         assert cache.get(audio) == FOUND
         assert cache.get(tmp_path / "b.wav") is None

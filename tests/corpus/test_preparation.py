@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,11 +54,20 @@ def prepared(root: Path, output: Path, jobs: int = 2, force: bool = False, **set
     return {str(path.relative_to(output)): path.read_bytes() for path in output.rglob("*") if path.is_file()}
 
 
+@pytest.fixture(scope="module")
+def inspected(librispeech: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a preparation remembers of the files: with it in the output, another one starts no process."""
+    output = tmp_path_factory.mktemp("inspected")
+    prepare(Preparation(librispeech, output), 2)
+    return output / "inspected.jsonl"
+
+
 def speakers(manifest: Path) -> set[str]:
     return {utterance.speaker for utterance in read_manifest(manifest)}
 
 
-def test_every_utterance_is_in_one_manifest_or_rejected(librispeech: Path, tmp_path: Path) -> None:
+def test_every_utterance_is_in_one_manifest_or_rejected(librispeech: Path, inspected: Path, tmp_path: Path) -> None:
+    shutil.copy(inspected, tmp_path)
     prepared(librispeech, tmp_path)
     manifests = {name: read_manifest(tmp_path / f"{name}.jsonl") for name in ("train", "val", "test-clean")}
     rejected = [json.loads(line) for line in (tmp_path / "rejected.jsonl").read_text().splitlines()]
@@ -80,7 +92,8 @@ def test_every_utterance_is_in_one_manifest_or_rejected(librispeech: Path, tmp_p
             assert utterance.subset == utterance.path.relative_to(librispeech).parts[0]
 
 
-def test_the_statistics_are_those_of_the_files(librispeech: Path, tmp_path: Path) -> None:
+def test_the_statistics_are_those_of_the_files(librispeech: Path, inspected: Path, tmp_path: Path) -> None:
+    shutil.copy(inspected, tmp_path)
     prepared(librispeech, tmp_path)
     statistics = json.loads((tmp_path / "statistics.json").read_text())
     (held_out,) = statistics["validation_speakers"]
@@ -136,7 +149,8 @@ def test_a_second_run_decodes_nothing(librispeech: Path, tmp_path: Path, monkeyp
     assert 0 < len(looked) < 30
 
 
-def test_other_settings_are_refused_unless_forced(librispeech: Path, tmp_path: Path) -> None:
+def test_other_settings_are_refused_unless_forced(librispeech: Path, inspected: Path, tmp_path: Path) -> None:
+    shutil.copy(inspected, tmp_path)
     first = prepared(librispeech, tmp_path)
     with pytest.raises(ConfigError, match=r"expected --min-seconds 1.0, as before; got 2.0 \(--force replaces"):
         prepared(librispeech, tmp_path, min_seconds=2.0)
@@ -168,7 +182,9 @@ def test_links_in_an_output_below_the_root_are_no_utterances(tmp_path: Path) -> 
     assert b"duplicate" not in first["rejected.jsonl"]
 
 
-def test_the_listed_utterances_are_laid_out(librispeech: Path, tmp_path: Path) -> None:
+def test_the_listed_utterances_are_laid_out(librispeech: Path, inspected: Path, tmp_path: Path) -> None:
+    (tmp_path / "m").mkdir()
+    shutil.copy(inspected, tmp_path / "m")
     listed = ["train-clean-100/3/7/3-7-0001.flac", "train-clean-100/5/7/5-7-0000.flac"]
     (tmp_path / "list").write_text("\n".join(listed))
     prepared(librispeech, tmp_path / "m", validation_list=tmp_path / "list")
@@ -233,6 +249,39 @@ def test_a_full_disk_leaves_what_was_there(librispeech: Path, tmp_path: Path, mo
     assert kept == first
     # What was begun is cleared away by the next run.
     assert prepared(librispeech, tmp_path) == first
+
+
+@pytest.mark.parametrize("steps", range(12))
+def test_half_a_change_cannot_be_trained_on(
+    librispeech: Path, inspected: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    shutil.copy(inspected, tmp_path)
+    # The speakers held out before and after the change are others.
+    prepared(librispeech, tmp_path, seed=0)
+    before = (tmp_path / "train.jsonl").read_bytes(), (tmp_path / "val.jsonl").read_bytes()
+    done = 0
+
+    def interrupted(move: Callable[[Path, Path], Path]) -> Callable[[Path, Path], Path]:
+        def step(path: Path, target: Path) -> Path:
+            nonlocal done
+            if tmp_path in (path.parent, target.parent):
+                done += 1
+            if done > steps:
+                raise KeyboardInterrupt
+            return move(path, target)
+
+        return step
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", interrupted(Path.rename))
+        patch.setattr(Path, "replace", interrupted(Path.replace))
+        with contextlib.suppress(KeyboardInterrupt):
+            prepared(librispeech, tmp_path, force=True, seed=1)
+    if (tmp_path / "train.jsonl").exists():
+        now = (tmp_path / "train.jsonl").read_bytes(), (tmp_path / "val.jsonl").read_bytes()
+        assert (now[0] == before[0]) == (now[1] == before[1])
+    assert prepared(librispeech, tmp_path, force=True, seed=1) == prepared(librispeech, tmp_path, seed=1)
+    assert (tmp_path / "val.jsonl").read_bytes() != before[1]
 
 
 def test_a_file_that_vanishes_on_the_way_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

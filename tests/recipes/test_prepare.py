@@ -89,11 +89,12 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_an_interrupted_run_goes_on(large: Path, tmp_path: Path, number: signal.Signals) -> None:
     cache = tmp_path / "m/inspected.jsonl"
     arguments = command("--root", large / "root", "--output", tmp_path / "m", "--jobs", 1)
-    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, start_new_session=True)
     while not (cache.exists() and cache.read_bytes().count(b"\n") >= 3):
         assert process.poll() is None
         time.sleep(0.001)
-    os.kill(process.pid, number)
+    # A terminal sends Ctrl-C to all processes; what kills one of them tells the others nothing.
+    (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
     _, said = process.communicate(timeout=60)
     if number == signal.SIGINT:
         assert (process.returncode, said) == (130, "prepare.py: interrupted; the same command goes on\n")
