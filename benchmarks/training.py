@@ -80,6 +80,9 @@ def command(name: str, options: argparse.Namespace) -> str:
         "resume": ("threads", "rounds"),
     }
     words += [f"--{key.replace('_', '-')} {getattr(options, key)}" for key in settings[name]]
+    if name == "throughput":
+        words += [f"--steps {options.steps}"] if options.steps else []
+        words += ["--turns", *(f'"{turn}"' for turn in options.turns)] if options.turns else []
     return " ".join(words)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -19,8 +20,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from diffwave.checkpoint import WEIGHTS_NAME
 from diffwave.training.states import states
@@ -109,15 +108,32 @@ def memory(options: argparse.Namespace) -> dict[str, Any]:
         overrides += ["train.log_every=50", "train.validate_every=100", "train.checkpoint_every=100"]
         train(overrides)
         rows = [(row["iteration"], row["memory_mib"]) for row in history(folder / "run") if "memory_mib" in row]
+    return {"rows": rows, **growth(rows)}
+
+
+def growth(rows: list[tuple[int, float]]) -> dict[str, Any]:
+    """How memory moves after the warm-up; medians, since a line that follows a checkpoint is some MiB higher.
+
+    Args:
+        rows: iteration and MiB.
+
+    Raises:
+        ValueError: if the run was too short.
+    """
     settled = [(iteration, mib) for iteration, mib in rows if iteration >= WARM_UP]
-    iterations, mib = np.array(settled).T
-    slope = float(np.polyfit(iterations, mib, 1)[0]) if len(settled) > 1 else float("nan")
+    if len(settled) < 2:
+        raise ValueError(f"memory: expected several lines after iteration {WARM_UP}; got {len(settled)}")
+    few = max(1, len(settled) // 4)
+    first, last = (statistics.median(mib for _, mib in part) for part in (settled[:few], settled[-few:]))
+    pairs = itertools.combinations(settled, 2)
+    slope = statistics.median((b[1] - a[1]) / (b[0] - a[0]) for a, b in pairs)  # Theil and Sen
     return {
-        "rows": rows,
-        "first": settled[0],
-        "last": settled[-1],
+        "from": settled[0],
+        "to": settled[-1],
+        "first_quarter": first,
+        "last_quarter": last,
         "most": max(settled, key=lambda row: row[1]),
-        "growth": settled[-1][1] / settled[0][1] - 1,
+        "growth": last / first - 1,
         "kib_per_1000_iterations": slope * 1024 * 1000,
     }
 
@@ -131,8 +147,10 @@ def resume(options: argparse.Namespace) -> dict[str, Any]:
         overrides = [*DEFAULT_MODEL, *data, "train.device=cpu", f"run_dir={folder / 'run'}", "train.log_every=1"]
         overrides += ["train.validation_utterances=1", "train.validate_every=1000000"]
         train([*overrides, "train.iterations=1"], options.threads)
+        config = compose_config([*overrides, "train.iterations=2"])
+        Trainer(config)  # much is imported at its first use
         begun = time.perf_counter()
-        trainer = Trainer(compose_config([*overrides, "train.iterations=2"]))
+        trainer = Trainer(config)
         building = time.perf_counter() - begun
         saves = []
         for _ in range(options.rounds):

@@ -78,7 +78,8 @@ def _fairness(found: dict[str, Any]) -> list[str]:
         f"{equality['loss']['peer']:.6f} there and {equality['loss']['ours']:.6f} here, and of the gradients of all "
         f"{equality['parameters']:,} parameters none differs by more than {equality['gradient_difference']:.1e} (in "
         f"`{equality['gradient_difference_in']}`; the largest gradient is {equality['gradient_largest']:.2g}, their "
-        f"RMS {equality['gradient_rms']:.1e}; tolerance {equality['tolerance']:g}).",
+        f"RMS {equality['gradient_rms']:.1e}; tolerance {equality['tolerance']:g}). What is left is "
+        "rounding, and the jump of L1's gradient at samples whose error is within rounding of zero.",
         *(
             ["", "The other package's half precision is `torch.cuda.amp`, which does nothing on a CPU: no row."]
             if "peer float16" not in found["seconds"]
@@ -175,9 +176,10 @@ def memory(found: dict[str, Any]) -> list[str]:
         "|---|" + "---:|" * len(chosen),
         "| MiB | " + " | ".join(f"{mib:.1f}" for _, mib in chosen) + " |",
         "",
-        f"{found['first'][1]:.1f} MiB at iteration {found['first'][0]}, {found['last'][1]:.1f} at "
-        f"{found['last'][0]} ({found['growth']:+.2%}); the most was {found['most'][1]:.1f} at {found['most'][0]}. A "
-        f"straight line through them rises by {found['kib_per_1000_iterations']:.0f} KiB in 1,000 iterations.",
+        f"From iteration {found['from'][0]} to {found['to'][0]}: {found['first_quarter']:.1f} MiB in the first quarter "
+        f"and {found['last_quarter']:.1f} in the last ({found['growth']:+.2%}, medians); the most was "
+        f"{found['most'][1]:.1f} at {found['most'][0]}. The median slope is {found['kib_per_1000_iterations']:.0f} "
+        "KiB in 1,000 iterations.",
         "",
         measured(found),
     ]

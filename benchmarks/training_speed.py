@@ -67,7 +67,7 @@ def throughput(options: argparse.Namespace) -> dict[str, Any]:
         package = options.peer or install_peer(folder / "package")
         check_version(package)
         setting = prepare(folder, options.batch)
-        turns = options.turns or TURNS[options.device]
+        turns = tuple(dict.fromkeys(["peer float32", *(options.turns or TURNS[options.device])]))
         steps = options.steps or _STEPS[options.device]
         arguments = (folder / "inputs.pt", options.threads, options.device)
         with TrainingRunner("peer", package, *arguments) as theirs, TrainingRunner("ours", ROOT, *arguments) as ours:
@@ -144,7 +144,11 @@ def write_corpus(folder: Path, copies: int, rate: int | None = None) -> Path:
 
 
 def compare(theirs: Runner, ours: Runner, folder: Path) -> dict[str, Any]:
-    """One step of each with the same weights, batch, noise and steps: loss and gradients."""
+    """One step of each with the same weights, batch, noise and steps: loss and gradients.
+
+    The gradient of L1 jumps where an error is zero. An error within rounding of it may have one sign here and the
+    other there, which moves gradients by two parts in as many as there are samples: little in a whole batch.
+    """
     found = []
     for runner in (theirs, ours):
         path = folder / f"{runner.role}.pt"
@@ -202,6 +206,8 @@ def measure(runners: dict[str, Runner], turns: tuple[str, ...], rounds: int, ste
         for base in seconds
         if base.startswith("peer")
     }
+    if not ratios:
+        raise RuntimeError(f"the other package did not train: {failed}")
     return {
         "load_before": round(load, 2),
         "warm_up": warm_up,

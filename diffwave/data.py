@@ -8,6 +8,7 @@ distributed run takes its share of the same numbers, so the data do not depend o
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -97,6 +98,19 @@ def _of_rate(utterances: list[Utterance], sample_rate: int, setting: str) -> lis
             f"{setting}: expected {sample_rate} Hz, the rate of model.mel; {other.path} has {other.sample_rate} Hz"
         )
     return utterances
+
+
+def spread(utterances: list[Utterance]) -> list[Utterance]:
+    """The utterances in another order: first one of every speaker, then a second one of every speaker, and so on.
+
+    So the first few of them are of as many speakers as possible.
+    """
+    seen: Counter[str] = Counter()
+    turns: list[int] = []
+    for utterance in utterances:
+        turns.append(seen[utterance.speaker])
+        seen[utterance.speaker] += 1
+    return [utterances[place] for place in sorted(range(len(utterances)), key=turns.__getitem__)]
 
 
 def split(utterances: list[Utterance], validation_speakers: list[str]) -> tuple[list[Utterance], list[Utterance]]:

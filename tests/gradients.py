@@ -16,6 +16,7 @@ import torch
 from diffwave.cli.train import compose_config
 from diffwave.training.processes import Processes
 from diffwave.training.trainer import Trainer
+from tiny import random_weights
 
 
 def main() -> None:
@@ -24,6 +25,9 @@ def main() -> None:
     config = compose_config(sys.argv[3:])
     processes = Processes.join("cpu")
     trainer = Trainer(config, processes)
+    # New networks have an output layer of zeros, which lets hardly a gradient through.
+    if trainer.iteration == 0:
+        random_weights(trainer.learner.network)
     gradients, crops, losses = [], [], []
     batches = iter(trainer._loader())
     for iteration in range(iterations):

@@ -20,6 +20,7 @@ from diffwave.data import (
     find_utterances,
     read_segment,
     split,
+    spread,
     training_and_validation,
 )
 
@@ -260,3 +261,9 @@ def test_speakers_on_both_sides_are_told(librispeech: Path, tmp_path: Path, capl
     write_manifest(tmp_path / "val.jsonl", utterances[:1])
     training_and_validation(DataConfig(root=str(librispeech), validation_manifest=str(tmp_path / "val.jsonl")), RATE)
     assert "speakers in both training and validation, so that it looks too good: 1" in caplog.text
+
+
+def test_the_first_few_utterances_of_a_sorted_list_are_of_many_speakers() -> None:
+    names = ("a-0", "a-1", "b-0", "b-1", "b-2", "c-0", "c-1")
+    listed = [Utterance(Path(name), 1, RATE, name[0]) for name in names]
+    assert [str(u.path) for u in spread(listed)] == ["a-0", "b-0", "c-0", "a-1", "b-1", "c-1", "b-2"]

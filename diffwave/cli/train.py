@@ -154,11 +154,13 @@ def _log_to_stderr() -> None:
 
 
 def _stop_on_signals(trainer: Trainer) -> None:
-    """Ctrl-C, or a scheduler's SIGTERM, ends the run after the current iteration; a second one ends it at once."""
+    """Ctrl-C, or a scheduler's SIGTERM, ends the run after the current iteration; a second Ctrl-C ends it at once."""
 
     def stop(number: int, _: object) -> None:
         trainer.stop()
-        signal.signal(number, signal.SIG_DFL)
+        # A scheduler and torchrun both send SIGTERM: a second one is no impatience.
+        if number == signal.SIGINT:
+            signal.signal(number, signal.SIG_DFL)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)

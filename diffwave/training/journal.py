@@ -28,14 +28,15 @@ class Journal:
         run_dir: of the run.
         iteration: of the state that was taken up; what came later, before a crash, is dropped: it comes again.
         tensorboard: write event files too.
+        again: the outputs of that iteration will be made again.
 
     Raises:
         OSError: if the folder cannot be written.
     """
 
-    def __init__(self, run_dir: Path, iteration: int, tensorboard: bool) -> None:
+    def __init__(self, run_dir: Path, iteration: int, tensorboard: bool, again: bool = False) -> None:
         self.path = run_dir / HISTORY_NAME
-        forget_after(self.path, iteration)
+        forget_after(self.path, iteration, again)
         self.board = Board(run_dir / "tensorboard", iteration + 1) if tensorboard else None
 
     def record(self, row: dict[str, Any]) -> None:
@@ -78,11 +79,13 @@ def read_history(path: Path) -> list[dict[str, Any]]:
     return [row for row in rows if row is not None]
 
 
-def forget_after(path: Path, iteration: int) -> None:
-    """Drop rows of later iterations, and what is no row."""
+def forget_after(path: Path, iteration: int, again: bool = False) -> None:
+    """Drop rows of later iterations, and what is no row; with ``again`` also the outputs of this one."""
     if not path.is_file():
         return
     kept = [row for row in read_history(path) if row["iteration"] <= iteration]
+    if again:
+        kept = [row for row in kept if row["iteration"] < iteration or "outputs" not in row]
     write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
 
 

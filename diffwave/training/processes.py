@@ -63,7 +63,7 @@ class Processes:
             torch.cuda.set_device(chosen)
         if not dist.is_initialized():
             backend = "nccl" if chosen.type == "cuda" else "gloo"
-            dist.init_process_group(backend, timeout=_PATIENCE)
+            dist.init_process_group(backend, store=_own_store(), rank=rank, world_size=count, timeout=_PATIENCE)
         return cls(chosen, rank, count)
 
     @staticmethod
@@ -135,3 +135,19 @@ class Processes:
         """Wait until every process is here."""
         if self.count > 1:
             dist.barrier()
+
+
+def _own_store() -> dist.Store | None:
+    """Where processes that ``torchrun`` has started again find each other; None leaves it to PyTorch.
+
+    torchrun keeps one store for all attempts, and PyTorch puts the addresses of every attempt under the same keys
+    there: a process may read those of one that is dead (pytorch#135712). On one machine the number of the attempt keeps
+    them apart. Several machines count attempts each for itself; there, TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 in
+    torchrun's environment makes a new store for every attempt (recipes/librispeech/train.sbatch).
+    """
+    shared = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    if not shared or os.environ.get("LOCAL_WORLD_SIZE") != os.environ["WORLD_SIZE"]:
+        return None
+    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    store = dist.TCPStore(host, port, int(os.environ["WORLD_SIZE"]), is_master=False, timeout=_PATIENCE)
+    return dist.PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)

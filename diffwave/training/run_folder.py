@@ -35,12 +35,13 @@ class RunFolder:
         self._journal: Journal | None = None
 
     @contextlib.contextmanager
-    def opened(self, iteration: int, tensorboard: bool) -> Iterator[None]:
+    def opened(self, iteration: int, tensorboard: bool, again: bool = False) -> Iterator[None]:
         """Keep others out, and begin to write down what happens.
 
         Args:
             iteration: that the run goes on from.
             tensorboard: write event files too.
+            again: the outputs of that iteration will be made again.
 
         Raises:
             ConfigError: if another training runs in the folder, or it cannot be written.
@@ -49,7 +50,7 @@ class RunFolder:
             with self._writing(iteration):
                 for folder in (self.path, self.path / BEST_NAME):
                     remove_leftovers(folder)
-                self._journal = Journal(self.path, iteration, tensorboard)
+                self._journal = Journal(self.path, iteration, tensorboard, again)
             try:
                 yield
             finally:

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 
 from diffwave.checkpoint import Checkpoint
 from diffwave.config import ConfigError, TrainingConfig
-from diffwave.data import CropDataset, Crops, DataError, Shares, training_and_validation
+from diffwave.data import CropDataset, Crops, DataError, Shares, spread, training_and_validation
 from diffwave.document import to_dict
 from diffwave.training.diagnosis import crops_of, parameters_of
 from diffwave.training.errors import TrainingError
@@ -66,7 +66,7 @@ class Trainer:
         self.dataset, validation = self._read_lists()
         self.learner = Learner(config, self.processes)
         self.validator = Validator(validation, config.model.mel, self.learner, self.processes)
-        self.outputs = OutputMaker(validation[: settings.output_utterances])
+        self.outputs = OutputMaker(validation[: settings.output_utterances if settings.outputs_every else 0])
         self.bins = bin_table(self.learner.loss.schedule).to(self.processes.device)
         self.progress = Progress()
         self.speed = Speed(self.processes.device)
@@ -87,11 +87,13 @@ class Trainer:
             KeyboardInterrupt: after :meth:`stop`, with the state saved.
         """
         total = self.config.train.iterations
-        if self.iteration >= total:
+        if self.iteration >= total and not self._outputs_are_missing():
             log.info("%s is at iteration %d: a larger train.iterations goes on", self.folder.path, self.iteration)
             return
         with self._written(), progress_bar(self.iteration, total, self.processes.first) as bar:
             self._introduce()
+            if self._outputs_are_missing():  # the run was killed while it made them
+                self._make_outputs()
             self._clock = time.perf_counter()
             batches = iter(self._loader())
             self.speed.begin()
@@ -157,10 +159,10 @@ class Trainer:
         begun = time.perf_counter()
         if self._due(settings.validate_every):
             self._validate()
-        if settings.outputs_every and self._due(settings.outputs_every):
+        if self._due(settings.checkpoint_every) or self._outputs_are_missing():
+            self.save()  # before the outputs: they take a while, and a scheduler may not wait
+        if self._outputs_are_missing() and not self._stopping:
             self._make_outputs()
-        if self._due(settings.checkpoint_every):
-            self.save()
         self.speed.paused(time.perf_counter() - begun)
 
     def _due(self, every: int) -> bool:
@@ -176,15 +178,22 @@ class Trainer:
             if self.processes.first:
                 self.folder.save_best(self.iteration, self.checkpoint(best=True))
 
+    def _outputs_are_missing(self) -> bool:
+        """Whether this iteration is one with outputs, and there are none yet."""
+        every = self.config.train.outputs_every
+        if not every or not self.iteration or not self._due(every):
+            return False
+        return self.progress.outputs.get("iteration") != self.iteration
+
     def _make_outputs(self) -> None:
-        """Let the averaged weights speak; the others wait for process 0 at the next gradient."""
-        # A scheduler that asks to stop leaves half a minute: enough for a state, not for outputs.
-        if not self.processes.first or self._stopping:
-            return
-        outputs = self.outputs.make(self.checkpoint(), self.processes.device)
-        self.progress.outputs = {"iteration": self.iteration, "utterances": len(outputs), **summary(outputs)}
-        self.folder.save_outputs(self.iteration, outputs, self.config.model.mel.sample_rate)
-        self._record({"outputs": self.progress.outputs})
+        """Let the averaged weights speak, while the other processes wait."""
+        self.progress.outputs = {"iteration": self.iteration}
+        if self.processes.first:
+            outputs = self.outputs.make(self.checkpoint(), self.processes.device)
+            self.progress.outputs |= {"utterances": len(outputs), **summary(outputs)}
+            self.folder.save_outputs(self.iteration, outputs, self.config.model.mel.sample_rate)
+            self._record({"outputs": self.progress.outputs})
+        self.save()
 
     def checkpoint(self, best: bool = False) -> Checkpoint:
         """The averaged weights with the story of their training; ``best`` says that no validation was better."""
@@ -228,7 +237,8 @@ class Trainer:
                     f"data: expected the same utterances in every process; process {self.processes.rank} has "
                     f"{len(training)}, process {rank} has {count}{', others' if count == len(training) else ''}"
                 )
-        validation = validation[: config.train.validation_utterances]
+        # A manifest is sorted: its first lines may all be of one speaker.
+        validation = spread(validation)[: config.train.validation_utterances]
         self._origin = origin_story(training, validation, config)
         return dataset, validation
 
@@ -282,7 +292,7 @@ class Trainer:
     def _written(self) -> Iterator[None]:
         """Let process 0 write down what happens."""
         if self.processes.first:
-            with self.folder.opened(self.iteration, self.config.train.tensorboard):
+            with self.folder.opened(self.iteration, self.config.train.tensorboard, self._outputs_are_missing()):
                 yield
         else:
             yield

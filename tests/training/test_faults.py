@@ -18,9 +18,11 @@ from diffwave.config import ConfigError
 from diffwave.corpus.manifest import read_manifest, write_manifest
 from diffwave.data import find_utterances
 from diffwave.training.errors import TrainingError
+from diffwave.training.outputs import OutputMaker
+from diffwave.training.run_folder import RunFolder
 from diffwave.training.states import states
 from diffwave.training.trainer import Trainer
-from runs import Configure, same_training, train
+from runs import Configure, curve, same_training, train
 from training_overrides import SMALL
 
 
@@ -222,3 +224,40 @@ def test_a_manifest_that_is_not_one_is_one_line(corpus: Path, tmp_path: Path, ca
     error = capsys.readouterr().err.strip()
     assert error.startswith(f"diffwave train: {manifest}:1: expected ")
     assert error.splitlines() == [error]
+
+
+def test_a_run_that_is_killed_while_it_makes_outputs_makes_them_again(
+    configure: Configure, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ["train.iterations=6", "train.outputs_every=3", "train.checkpoint_every=5"]
+    straight = train(configure(*settings, run="straight"))
+    config = configure(*settings, run="killed")
+    run = Path(config.run_dir)
+
+    class KilledError(BaseException):
+        pass
+
+    save = RunFolder.save
+    for moment in ("make", "save"):
+        with monkeypatch.context() as patch:
+            if moment == "make":
+                patch.setattr(OutputMaker, "make", lambda *_: (_ for _ in ()).throw(KilledError))
+            else:  # between the outputs and the state that knows of them
+
+                def saved(folder, state, checkpoint):
+                    if state["progress"]["outputs"]:
+                        raise KilledError
+                    save(folder, state, checkpoint)
+
+                patch.setattr(RunFolder, "save", saved)
+            with pytest.raises(KilledError):
+                Trainer(config).run()
+        assert states(run)[-1].name == "training-00000003.pt"
+    train(config)
+    assert curve(run) == curve(straight)
+    assert [row["iteration"] for row in curve(run) if "outputs" in row] == [3, 6]
+    assert load_checkpoint(run).training["outputs"]["iteration"] == 6
+    # A run that is done is left alone.
+    before = contents(run)
+    train(config)
+    assert contents(run) == before

@@ -60,6 +60,7 @@ def test_two_processes_have_the_gradients_of_one(corpus: Path, tmp_path: Path, a
     assert first.keys() == other.keys()
     largest = max(float(value.abs().max()) for value in first.values())
     assert largest > 1e-2
+    assert sum(bool(value.any()) for value in first.values()) == len(first)
     for name, value in first.items():
         torch.testing.assert_close(other[name], value, rtol=0, atol=1e-6, msg=lambda text, name=name: f"{name}: {text}")
 
