@@ -9,6 +9,7 @@ def user_errors() -> tuple[type[Exception], ...]:
     from diffwave.checkpoint import CheckpointError
     from diffwave.cli.plan import InputError
     from diffwave.config import ConfigError
+    from diffwave.data import DataError
     from diffwave.devices import DeviceError
     from diffwave.evaluation.pairs import EvaluationError
     from diffwave.evaluation.perceptual import MetricError
@@ -19,6 +20,7 @@ def user_errors() -> tuple[type[Exception], ...]:
         AudioError,
         CheckpointError,
         ConfigError,
+        DataError,
         DeviceError,
         EvaluationError,
         MetricError,

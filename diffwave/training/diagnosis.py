@@ -35,10 +35,21 @@ def crops_of(dataset: CropDataset, micro_batches: list[Crops], step: Step) -> li
     return rows
 
 
-def parameters_of(learner: Learner) -> dict[str, Any]:
-    """Norms of weights and gradients of every parameter, and which of them hold values that are no numbers."""
+def diagnose(learner: Learner, iteration: int, crops: list[dict[str, Any]], recent: list[float]) -> dict[str, Any]:
+    """Everything that is known: settings, crops, weights and gradients of every parameter.
+
+    Args:
+        learner: after the backward pass, before the update.
+        iteration: of that pass.
+        crops: of all processes, as :func:`crops_of` gives them.
+        recent: losses of the iterations before.
+    """
     named = dict(learner.network.named_parameters())
     return {
+        "learning_rate": learner.rate(iteration),
+        "precision": learner.settings.precision,
+        "recent_losses": recent,
+        "crops": crops,
         "gradient_norms": {name: _norm(value.grad) for name, value in named.items()},
         "weight_norms": {name: _norm(value) for name, value in named.items()},
         "not_finite": {

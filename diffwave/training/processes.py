@@ -137,7 +137,7 @@ class Processes:
             dist.barrier()
 
 
-def _own_store() -> dist.Store | None:
+def _own_store() -> Any:
     """Where processes that ``torchrun`` has started again find each other; None leaves it to PyTorch.
 
     torchrun keeps one store for all attempts, and PyTorch puts the addresses of every attempt under the same keys
@@ -149,5 +149,10 @@ def _own_store() -> dist.Store | None:
     if not shared or os.environ.get("LOCAL_WORLD_SIZE") != os.environ["WORLD_SIZE"]:
         return None
     host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    store = dist.TCPStore(host, port, int(os.environ["WORLD_SIZE"]), is_master=False, timeout=_PATIENCE)
-    return dist.PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    # mypy: torch.distributed has both, but does not list them.
+    made = dist.TCPStore(  # type: ignore[attr-defined]
+        host, port, int(os.environ["WORLD_SIZE"]), is_master=False, timeout=_PATIENCE
+    )
+    return dist.PrefixStore(  # type: ignore[attr-defined]
+        f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", made
+    )

@@ -22,20 +22,21 @@ import torch
 from torch.utils.data import DataLoader
 
 from diffwave.checkpoint import Checkpoint
-from diffwave.config import ConfigError, TrainingConfig
-from diffwave.data import CropDataset, Crops, DataError, Shares, spread, training_and_validation
+from diffwave.config import TrainingConfig
+from diffwave.data import Crops, DataError, Shares
 from diffwave.document import to_dict
-from diffwave.training.diagnosis import crops_of, parameters_of
+from diffwave.training.diagnosis import crops_of, diagnose
 from diffwave.training.errors import TrainingError
 from diffwave.training.journal import progress_bar
 from diffwave.training.learner import Learner, Step
+from diffwave.training.material import gather_material
 from diffwave.training.noise_levels import bin_table, sum_by_bin
 from diffwave.training.outputs import OutputMaker, summary
 from diffwave.training.processes import Processes
-from diffwave.training.progress import Progress, changed_settings, fingerprint
+from diffwave.training.progress import Progress, changed_settings
 from diffwave.training.run_folder import RunFolder
 from diffwave.training.states import find_state
-from diffwave.training.story import origin_story, training_story
+from diffwave.training.story import training_story
 from diffwave.training.validation import Validator
 from diffwave.training.window import Speed, Window
 
@@ -63,7 +64,8 @@ class Trainer:
         _prepare_torch(config, self.processes.device)
         self.folder = RunFolder(Path(config.run_dir), settings.keep_checkpoints)
         state = find_state(self.folder.path, to_dict(config.model), self.processes)
-        self.dataset, validation = self._read_lists()
+        self.material = gather_material(config, self.processes)
+        self.dataset, validation = self.material.dataset, self.material.validation
         self.learner = Learner(config, self.processes)
         self.validator = Validator(validation, config.model.mel, self.learner, self.processes)
         self.outputs = OutputMaker(validation[: settings.output_utterances if settings.outputs_every else 0])
@@ -121,7 +123,7 @@ class Trainer:
         begun = time.perf_counter()
         try:
             found = [next(batches) for _ in range(self.config.train.accumulate)]
-        except DataError as error:
+        except RuntimeError as error:  # of an utterance, or of a loader process that died
             # A loader process hands on its whole traceback; the message is its last line.
             message = str(error).strip().splitlines()[-1].removeprefix(f"{DataError.__module__}.DataError: ")
             raise TrainingError(f"iteration {self.iteration}: {message}; {self.folder.last_good()}") from None
@@ -130,7 +132,14 @@ class Trainer:
 
     def _iterate(self, micro_batches: list[Crops]) -> None:
         """One iteration: the gradient, a look at it, an update."""
-        step = self.learner.step(micro_batches, self.iteration)
+        try:
+            step = self.learner.step(micro_batches, self.iteration)
+        except torch.OutOfMemoryError:
+            crops, parts = len(micro_batches[0].number), self.config.train.accumulate
+            raise TrainingError(
+                f"iteration {self.iteration}: expected memory for {crops} crops at once; the GPU has too little - "
+                f"train.accumulate={2 * parts} takes half of them at a time; {self.folder.last_good()}"
+            ) from None
         # One small tensor tells every process what all of them found, and whether one of them was asked to stop.
         sums, counts = sum_by_bin(step.losses, self.bins[step.steps.long()])
         told = self.processes.sum(torch.cat([sums, counts, sums.new_tensor([float(self._asked)])])).tolist()
@@ -170,7 +179,11 @@ class Trainer:
 
     def _validate(self) -> None:
         """Validate, and keep the weights if they are the best so far."""
-        figures, progress = self.validator.figures(), self.progress
+        progress = self.progress
+        try:
+            figures = self.validator.figures()
+        except DataError as error:
+            raise TrainingError(f"iteration {self.iteration}: {error}; {self.folder.last_good()}") from None
         self._record(figures)
         progress.validation = figures
         if not progress.best or figures["validation_loss"] < progress.best["validation_loss"]:
@@ -198,15 +211,15 @@ class Trainer:
     def checkpoint(self, best: bool = False) -> Checkpoint:
         """The averaged weights with the story of their training; ``best`` says that no validation was better."""
         self._elapsed()
-        story = {**self._origin, **training_story(self.config, self.progress, self.processes), "best": best}
+        story = {**self.material.origin, **training_story(self.config, self.progress, self.processes), "best": best}
         return Checkpoint(self.config.model, self.learner.average.module.state_dict(), story)
 
     def save(self) -> None:
         """Write the resumable state and the checkpoint that synthesizes."""
         if self.processes.first:
             checkpoint = self.checkpoint()
-            state = {"config": to_dict(self.config), "data": self._fingerprint, "progress": self.progress.as_state()}
-            self.folder.save({**state, **self.learner.state()}, checkpoint)
+            known = {"config": to_dict(self.config), "data": self.material.fingerprint}
+            self.folder.save({**known, "progress": self.progress.as_state(), **self.learner.state()}, checkpoint)
         # Whoever left early, at the end or when asked to stop, would have the others ended by torchrun.
         self.processes.wait()
 
@@ -217,34 +230,12 @@ class Trainer:
         self._introduction.append(f"resumed {self.folder.path} at iteration {self.iteration}")
         changes = changed_settings(state["config"], to_dict(self.config))
         self._introduction += [f"changed since: {change}" for change in changes]
-        if state["data"] and state["data"] != self._fingerprint:
+        if state["data"] and state["data"] != self.material.fingerprint:
             self._introduction.append("changed since: the utterances that it learns from")
-
-    def _read_lists(self) -> tuple[CropDataset, Any]:
-        """The crops to learn from and the utterances to validate on; audio is not read yet."""
-        config = self.config
-        training, validation = training_and_validation(config.data, config.model.mel.sample_rate)
-        dataset = CropDataset(training, config.model.mel, config.data.crop_frames, config.train.seed)
-        if config.train.batch_size > len(dataset):
-            raise ConfigError(
-                f"train.batch_size={config.train.batch_size} is larger than the data: {len(dataset)} crops of "
-                f"{config.data.crop_frames} frames"
-            )
-        self._fingerprint = fingerprint(training)
-        for rank, (other, count) in enumerate(self.processes.gather([self._fingerprint, len(training)])):
-            if other != self._fingerprint:
-                raise ConfigError(
-                    f"data: expected the same utterances in every process; process {self.processes.rank} has "
-                    f"{len(training)}, process {rank} has {count}{', others' if count == len(training) else ''}"
-                )
-        # A manifest is sorted: its first lines may all be of one speaker.
-        validation = spread(validation)[: config.train.validation_utterances]
-        self._origin = origin_story(training, validation, config)
-        return dataset, validation
 
     def _introduce(self) -> None:
         """What begins, in some lines."""
-        data, settings = self._origin, self.config.train
+        data, settings = self.material.origin, self.config.train
         log.info(
             "data: %d utterances (%.2f h) of %d speakers for training, %d for validation",
             *(data[key] for key in ("utterances", "data_hours", "speakers", "validation_utterances")),
@@ -273,16 +264,8 @@ class Trainer:
     def _diagnose(self, micro_batches: list[Crops], step: Step, loss: float, norm: float) -> str:
         """Write down what is known of a loss that is no number; returns the message."""
         crops = self.processes.gather(crops_of(self.dataset, micro_batches, step))
-        content = {
-            "iteration": self.iteration,
-            "loss": str(loss),
-            "gradient_norm": str(norm),
-            "learning_rate": self.learner.rate(self.iteration),
-            "precision": self.config.train.precision,
-            "recent_losses": list(self._recent),
-            "crops": [row for part in crops for row in part],
-            **parameters_of(self.learner),
-        }
+        content = diagnose(self.learner, self.iteration, [row for part in crops for row in part], list(self._recent))
+        content = {"iteration": self.iteration, "loss": str(loss), "gradient_norm": str(norm), **content}
         message = f"iteration {self.iteration}: loss {loss}, gradient norm {norm}"
         if self.processes.first:
             message += f"; crops and gradients are in {self.folder.save_diagnosis(self.iteration, content)}"

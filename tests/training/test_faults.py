@@ -261,3 +261,24 @@ def test_a_run_that_is_killed_while_it_makes_outputs_makes_them_again(
     before = contents(run)
     train(config)
     assert contents(run) == before
+
+
+def test_a_validation_utterance_that_vanishes_is_named(configure: Configure, corpus: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "corpus"
+    shutil.copytree(corpus, copy)
+    trainer = Trainer(configure(f"data.root={copy}"))
+    gone = trainer.validator.utterances[0].path
+    gone.unlink()
+    with pytest.raises(TrainingError, match=rf"iteration 3: {gone}: expected audio; .*training-00000002.pt"):
+        trainer.run()
+
+
+def test_a_gpu_that_is_too_small_is_told_in_one_line(configure: Configure) -> None:
+    trainer = Trainer(configure("train.batch_size=4", "train.accumulate=2"))
+
+    def step(*arguments: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate\nmuch")
+
+    trainer.learner.step = step  # type: ignore[assignment]
+    with pytest.raises(TrainingError, match=r"memory for 2 crops at once; .* train.accumulate=4 takes half of them"):
+        trainer.run()
