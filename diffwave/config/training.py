@@ -48,7 +48,8 @@ class OptimizationConfig:
         batch_size: crops per iteration, over all processes and micro-batches together.
         accumulate: micro-batches that each process takes one after the other in an iteration, when its share of the
             batch does not fit into memory.
-        learning_rate: of Adam, after ``warmup`` iterations of linear rise.
+        learning_rate: of Adam.
+        warmup: iterations of a rise from zero to ``learning_rate``; it rises no faster in a run that goes on either.
         decay_iterations: the learning rate falls linearly to zero over the last so many iterations.
         loss: ``l1`` or ``l2``.
         gradient_clip: largest norm of the gradient.

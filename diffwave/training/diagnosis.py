@@ -35,18 +35,17 @@ def crops_of(dataset: CropDataset, micro_batches: list[Crops], step: Step) -> li
     return rows
 
 
-def diagnose(learner: Learner, iteration: int, crops: list[dict[str, Any]], recent: list[float]) -> dict[str, Any]:
+def diagnose(learner: Learner, crops: list[dict[str, Any]], recent: list[float]) -> dict[str, Any]:
     """Everything that is known: settings, crops, weights and gradients of every parameter.
 
     Args:
         learner: after the backward pass, before the update.
-        iteration: of that pass.
         crops: of all processes, as :func:`crops_of` gives them.
         recent: losses of the iterations before.
     """
     named = dict(learner.network.named_parameters())
     return {
-        "learning_rate": learner.rate(iteration),
+        "learning_rate": learner.optimizer.param_groups[0]["lr"],
         "precision": learner.settings.precision,
         "recent_losses": recent,
         "crops": crops,

@@ -57,7 +57,8 @@ class Learner:
         self.network = DiffWave(config.model).to(self.device)
         self.average = AveragedModel(self.network, multi_avg_fn=moving_average(settings.ema_decay))
         on_gpu = self.device.type == "cuda"
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=settings.learning_rate, fused=on_gpu)
+        # Rate 0: it rises from what it was, also in a run that goes on (see rate).
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=0.0, fused=on_gpu)
         self.loss = DiffusionLoss(config.model, settings.loss, settings.precision).to(self.device)
         run = torch.compile(self.network) if settings.compile else self.network
         self._objective = Objective(self.network, self.loss, run)
@@ -70,8 +71,9 @@ class Learner:
             micro_batches: this process's crops.
             iteration: from 0, for the learning rate.
         """
+        rate = self.rate(iteration)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.rate(iteration)
+            group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
         losses, steps = [], []
         for index, crops in enumerate(micro_batches):
@@ -91,12 +93,16 @@ class Learner:
         self.average.update_parameters(self.network)
 
     def rate(self, iteration: int) -> float:
-        """Learning rate: a linear rise, level, a linear fall to zero."""
+        """Learning rate: level, then a linear fall to zero; it never rises faster than the warm-up does.
+
+        So a run that goes on after its fall, with more iterations, is warmed up again: at the full rate, Adam's moments
+        of the small gradients before would throw the weights far off.
+        """
         settings = self.settings
-        rising = min(1.0, (iteration + 1) / max(settings.warmup, 1))
         left = settings.iterations - iteration
         falling = min(1.0, left / settings.decay_iterations) if settings.decay_iterations else 1.0
-        return settings.learning_rate * rising * falling
+        before: float = self.optimizer.param_groups[0]["lr"]
+        return min(settings.learning_rate * falling, before + settings.learning_rate / max(settings.warmup, 1))
 
     def draw(self, crops: Crops) -> Batch:
         """Noise and diffusion step of each crop, drawn from ``(seed, number of the crop)``."""

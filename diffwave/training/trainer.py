@@ -264,7 +264,7 @@ class Trainer:
     def _diagnose(self, micro_batches: list[Crops], step: Step, loss: float, norm: float) -> str:
         """Write down what is known of a loss that is no number; returns the message."""
         crops = self.processes.gather(crops_of(self.dataset, micro_batches, step))
-        content = diagnose(self.learner, self.iteration, [row for part in crops for row in part], list(self._recent))
+        content = diagnose(self.learner, [row for part in crops for row in part], list(self._recent))
         content = {"iteration": self.iteration, "loss": str(loss), "gradient_norm": str(norm), **content}
         message = f"iteration {self.iteration}: loss {loss}, gradient norm {norm}"
         if self.processes.first:

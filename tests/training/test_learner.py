@@ -46,3 +46,15 @@ def test_the_average_follows_its_recursion() -> None:
         decay = 0.0 if count == 0 else min(0.15, (1 + count) / (10 + count))
         expected = decay * expected + (1 - decay) * value
         assert average.module.weight.item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_run_that_goes_on_after_its_decay_is_warmed_up_again(configure: Configure, monkeypatch) -> None:
+    settings = ["train.warmup=4", "train.decay_iterations=2", "train.learning_rate=0.1", "train.validate_every=100"]
+    Trainer(configure(*settings, "train.iterations=6", "train.checkpoint_every=6")).run()
+    trainer = Trainer(configure(*settings, "train.iterations=14", "train.checkpoint_every=100"))
+    optimizer = trainer.learner.optimizer
+    rates: list[float] = []
+    monkeypatch.setattr(optimizer, "step", lambda: rates.append(optimizer.param_groups[0]["lr"]))
+    trainer.run()
+    # The last rate before was 0.05.
+    assert rates == pytest.approx([0.075, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.05])
