@@ -163,7 +163,7 @@ class Ours:
         learner = self.learner(mode)
         step = learner.step([self.crops], 0)
         loss, _norm = float(step.losses.mean()), float(step.gradient_norm)
-        learner.update()
+        learner.update(step.gradient_norm)
         return loss
 
 

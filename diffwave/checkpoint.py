@@ -15,7 +15,7 @@ from torch import Tensor
 
 from diffwave.config import ConfigError, ModelConfig
 from diffwave.document import from_dict, to_dict
-from diffwave.files import write_bytes, write_text
+from diffwave.files import atomic_path
 from diffwave.network import DiffWave
 
 FORMAT_VERSION = 1
@@ -74,9 +74,11 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, half: bool = False) ->
         "model": to_dict(checkpoint.config),
         "training": checkpoint.training,
     }
-    # The configuration first: with a crash between the two, a new folder has no weights and is refused.
-    write_text(folder / CONFIG_NAME, json.dumps(document, indent=2) + "\n")
-    write_bytes(folder / WEIGHTS_NAME, save(weights))
+    # Serialized in memory, since Rust tells of a full disk in its own words. Both files are written before either gets
+    # its name, so that without room for the one the other stays as it was too.
+    with atomic_path(folder / CONFIG_NAME) as settings, atomic_path(folder / WEIGHTS_NAME) as tensors:
+        tensors.write_bytes(save(weights))
+        settings.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:

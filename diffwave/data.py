@@ -8,6 +8,7 @@ distributed run takes its share of the same numbers, so the data do not depend o
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
@@ -51,8 +52,8 @@ def training_and_validation(config: DataConfig, sample_rate: int) -> tuple[list[
         return split(utterances, config.validation_speakers)
     path = Path(config.validation_manifest).expanduser()
     validation = _of_rate(read_manifest(path), sample_rate, "data.validation_manifest")
-    held_out = {utterance.path for utterance in validation}
-    training = [utterance for utterance in utterances if utterance.path not in held_out]
+    held_out = {os.path.normpath(utterance.path) for utterance in validation}
+    training = [utterance for utterance in utterances if os.path.normpath(utterance.path) not in held_out]
     if not training:
         raise ConfigError(f"data.validation_manifest={path}: expected somebody to train on; every utterance is in it")
     shared = {utterance.speaker for utterance in training} & {utterance.speaker for utterance in validation}
@@ -83,6 +84,10 @@ def find_utterances(config: DataConfig, sample_rate: int) -> list[Utterance]:
         except (soundfile.LibsndfileError, RuntimeError):
             unreadable += 1
             log.warning("skipped %s: not readable audio", path)
+            continue
+        if not info.frames:
+            unreadable += 1
+            log.warning("skipped %s: empty", path)
             continue
         utterances.append(Utterance(path, info.frames, info.samplerate, speaker_of(path, root), subset_of(path, root)))
     if not utterances:
@@ -244,7 +249,7 @@ def read_segment(utterance: Utterance, start: int, length: int) -> Tensor:
     first, last = max(start, 0), min(start + length, utterance.samples)
     try:
         samples, rate = soundfile.read(utterance.path, start=first, stop=last, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
+    except (soundfile.LibsndfileError, RuntimeError, OSError, ValueError) as error:
         raise DataError(f"{utterance.path}: expected audio; {str(error).splitlines()[0]}") from None
     if len(samples) != last - first or rate != utterance.sample_rate:
         raise DataError(

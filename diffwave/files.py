@@ -10,8 +10,9 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
-# What mkstemp makes of the names below: .model.safetensors.k3_x9a0b.safetensors
-_TEMPORARY = re.compile(r"\..{1,40}\.[a-z0-9_]{8}(\.\w+)?")
+_MARK = "unfinished-"
+# .model.safetensors.unfinished-k3_x9a0b.safetensors
+_TEMPORARY = re.compile(rf"\..{{1,40}}\.{_MARK}[a-z0-9_]{{8}}(\.\w+)?")
 
 
 @contextlib.contextmanager
@@ -24,7 +25,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         OSError: if the folder cannot be written.
     """
     # File systems take names of up to 255 bytes: the temporary one must not be longer than the real one.
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=path.suffix)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.{_MARK}", suffix=path.suffix)
     os.close(handle)
     temporary = Path(name)
     try:

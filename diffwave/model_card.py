@@ -25,6 +25,7 @@ _DATA = (
     ("length", "data_hours", " h"),
     ("speakers", "speakers", ""),
     ("utterances held out for validation", "validation_utterances", ""),
+    ("their speakers are", "validation_speakers", ""),
 )
 _TRAINING = (
     ("iterations", "iterations", ""),

@@ -37,7 +37,7 @@ def main() -> None:
         gradients.append({name: value.grad.clone() for name, value in named})
         crops.append(processes.gather([number for part in micro_batches for number in part.number.tolist()]))
         losses.append(processes.gather(step.losses.tolist()))
-        trainer.learner.update()
+        trainer.learner.update(step.gradient_norm)
     if processes.first:
         torch.save({"gradients": gradients, "crops": crops, "losses": losses}, output)
     processes.wait()

@@ -208,7 +208,7 @@ def test_atomic_path_leaves_nothing_behind_on_error(tmp_path: Path, error: type[
 
 def test_a_save_that_fails_keeps_the_old_checkpoint(folder: Path, network: DiffWave, monkeypatch) -> None:
     before = (folder / WEIGHTS_NAME).read_bytes()
-    monkeypatch.setattr("safetensors.torch.save_file", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr("safetensors.torch.save", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     random_weights(network, seed=9)
     with pytest.raises(OSError, match="disk full"):
         save_checkpoint(folder, Checkpoint(TINY, network.state_dict()))

@@ -75,10 +75,13 @@ def run(name: str, arguments: list[str]) -> int:
     except Exception as error:
         # Imported late: these bring torch along, which neither --help nor Ctrl-C needs.
         from diffwave.cli.errors import one_line, user_errors
+        from diffwave.config import ConfigError
 
         if not isinstance(error, user_errors()):
             raise
-        print(f"diffwave {name}: {one_line(str(error))}", file=sys.stderr)
+        # torchrun starts a command several times on a machine: what is wrong with it need not be told as often.
+        if os.environ.get("LOCAL_RANK", "0") == "0" or not isinstance(error, ConfigError):
+            print(f"diffwave {name}: {one_line(str(error))}", file=sys.stderr)
         return 2
     return code
 

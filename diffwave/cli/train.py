@@ -13,8 +13,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import diffwave
+from diffwave.cli.settings import table
 from diffwave.config import ConfigError, TrainingConfig
-from diffwave.document import from_dict
+from diffwave.document import from_dict, to_dict
 
 if TYPE_CHECKING:
     from diffwave.training.trainer import Trainer
@@ -93,6 +94,8 @@ def _explain(error: Exception, schema: DictConfig, overrides: list[str]) -> str:
             return f"unknown setting {key}{hint}"
     # The message says where; the cause, if there is one, says what.
     lines = [*str(error).splitlines(), *str(error.__cause__ or "").splitlines()]
+    if "LexerNoViableAlt" in str(error):
+        lines.append("- quote values with letters that hydra uses itself: 'run_dir=\"a=b\"'")
     useful = [line.strip() for line in lines if line.strip() and not line.strip().startswith(_NOISE)]
     return " ".join(useful)
 
@@ -109,7 +112,7 @@ def _dotted(node: DictConfig, prefix: str = "") -> list[str]:
     return names
 
 
-USAGE = """usage: diffwave train [experiment=NAME] [SETTING=VALUE ...]
+USAGE = """usage: diffwave train [--show] [experiment=NAME] [SETTING=VALUE ...]
        torchrun --nproc-per-node N -m diffwave train [experiment=NAME] [SETTING=VALUE ...]
 
 Train a model, or go on with the run in run_dir. Settings are hydra overrides:
@@ -128,9 +131,15 @@ def main(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         names = sorted(path.stem for path in (configs_folder() / "experiment").glob("*.yaml"))
         print(USAGE + "\nexperiments: " + ", ".join(names))
-        print("settings: " + ", ".join(_leaves()))
+        print(
+            "\nsettings, with their defaults (an experiment changes some of them: --show prints what holds):\n"
+            + table()
+        )
         return 0 if arguments else 2
-    config = compose_config(arguments)
+    config = compose_config([argument for argument in arguments if argument != "--show"])
+    if "--show" in arguments:
+        print(OmegaConf.to_yaml(OmegaConf.create(to_dict(config))), end="")
+        return 0
     from diffwave.training.processes import Processes
     from diffwave.training.trainer import Trainer
 
@@ -164,8 +173,3 @@ def _stop_on_signals(trainer: Trainer) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
-
-
-def _leaves() -> list[str]:
-    names = _dotted(OmegaConf.structured(TrainingConfig))
-    return [name for name in names if not any(other.startswith(name + ".") for other in names)]

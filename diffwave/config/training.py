@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 from diffwave.config.checks import one_of, require
 from diffwave.config.model import ModelConfig
+
+_HIGHEST_RATE = 100.0  # of learning
 
 
 @dataclass(frozen=True)
@@ -103,10 +104,13 @@ class OptimizationConfig:
         for name in ("seed", "threads", "warmup", "decay_iterations", "outputs_every"):
             value = getattr(self, name)
             require(value >= 0, f"train.{name} cannot be negative; got {value}")
+        require(self.seed < 2**63, f"train.seed must be below 2 ** 63; got {self.seed}")
+        require(self.threads <= 1024, f"train.threads must be at most 1024; got {self.threads}")
         require(0 <= self.ema_decay < 1, f"train.ema_decay must be in [0, 1); got {self.ema_decay}")
         require(
-            0 < self.learning_rate < math.inf and self.gradient_clip > 0,
-            "train: expected a positive, finite learning_rate and a positive gradient_clip; got "
+            0 < self.learning_rate <= _HIGHEST_RATE and self.gradient_clip > 0,
+            f"train: expected a positive, finite learning_rate of at most {_HIGHEST_RATE:g} and a positive "
+            "gradient_clip; got "
             f"{self.learning_rate} and {self.gradient_clip}",
         )
 
@@ -133,4 +137,9 @@ class TrainingConfig:
             self.train.batch_size % self.train.accumulate == 0,
             "train.batch_size must be a multiple of train.accumulate; got "
             f"{self.train.batch_size} and {self.train.accumulate}",
+        )
+        steps, trained = self.model.sampling.steps, self.model.diffusion.steps
+        require(
+            steps <= trained or str(steps) in self.model.sampling.fast_betas,
+            f"model.sampling.steps={steps}: expected at most the model.diffusion.steps={trained} that it is trained on",
         )

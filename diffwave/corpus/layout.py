@@ -16,7 +16,7 @@ _MARK = ".made-by-prepare"
 
 
 def choose(
-    utterances: Iterable[Utterance], seed: int, per_speaker: int, preferred: Collection[Path] = ()
+    utterances: Iterable[Utterance], seed: int, per_speaker: int, preferred: Collection[Path] = (), at_least: int = 0
 ) -> list[Utterance]:
     """Some utterances of each speaker, sorted by path.
 
@@ -25,10 +25,14 @@ def choose(
         seed: of the choice, which is by hash: it does not depend on what else is there.
         per_speaker: how many of each; 0 for all.
         preferred: taken first.
+        at_least: so many in all, if there are; a corpus with few speakers has more of each then.
     """
     by_speaker: dict[str, list[Utterance]] = {}
     for utterance in utterances:
         by_speaker.setdefault(utterance.speaker, []).append(utterance)
+    most = max(map(len, by_speaker.values()), default=0)
+    while 0 < per_speaker < most and sum(min(per_speaker, len(some)) for some in by_speaker.values()) < at_least:
+        per_speaker += 1
     chosen: list[Utterance] = []
     for some in by_speaker.values():
         some.sort(key=lambda u: (u.path not in preferred, rank(seed, u.path.name), u.path))

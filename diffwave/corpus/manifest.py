@@ -16,6 +16,7 @@ from typing import Any
 from diffwave.config import ConfigError
 from diffwave.files import write_text
 
+_MOST_SAMPLES = 2**40
 _REQUIRED: dict[str, type | tuple[type, ...]] = {
     "audio_filepath": str,
     "duration": (int, float),
@@ -93,16 +94,18 @@ def _document(utterance: Utterance) -> dict[str, Any]:
 def _utterance(line: str, folder: Path, place: str) -> Utterance:
     try:
         document = json.loads(line)
-    except ValueError:
+        line.encode()  # a lone surrogate is no text
+    except (ValueError, RecursionError):
         raise ConfigError(f"{place}: expected an utterance in JSON; got {line[:60]!r}") from None
     for key, kind in _REQUIRED.items():
         value = document.get(key) if isinstance(document, dict) else None
         if not isinstance(value, kind) or isinstance(value, bool):
             raise ConfigError(f"{place}: expected {', '.join(_REQUIRED)}; {key} is {value!r}")
     # The shortest text of a float64 gives the same float64 back, so rounding finds the very sample.
-    samples = round(document["duration"] * document["sample_rate"])
-    if samples < 1:
-        raise ConfigError(f"{place}: expected a positive duration and sample_rate; got {samples} samples")
+    length = document["duration"] * document["sample_rate"]
+    if not 0.5 < length < _MOST_SAMPLES:
+        raise ConfigError(f"{place}: expected a positive duration and sample_rate; got {length} samples")
+    samples = round(length)
     return Utterance(
         folder / document["audio_filepath"],
         samples,

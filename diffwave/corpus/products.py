@@ -24,6 +24,7 @@ from diffwave.files import write_text
 STATISTICS = "statistics.json"
 REJECTED = "rejected.jsonl"
 _NEW = ".new"
+_ENOUGH = 20  # utterances that tables and listening tests need at least
 _LAST = ("train.jsonl", STATISTICS)
 
 
@@ -102,7 +103,7 @@ def check_settings(output: Path, settings: dict[str, Any], force: bool) -> list[
         option = f"--{name.replace('_', '-')}"
         raise ConfigError(
             f"{output}: expected {option} {_short(before.get(name))}, as before; got {_short(settings[name])} (--force "
-            "replaces the manifests)"
+            "replaces the manifests, another folder keeps both)"
         )
     return [f"{name} was {_short(before.get(name))}, is now {_short(settings[name])}" for name in changed]
 
@@ -129,7 +130,7 @@ def write_products(output: Path, products: Products, seed: int, per_speaker: int
     for name, utterances in products.splits.items():
         write_manifest(new / f"{name}.jsonl", utterances)
     for name in folders:
-        some = choose(products.splits[name], seed, per_speaker, products.preferred)
+        some = choose(products.splits[name], seed, per_speaker, products.preferred, _ENOUGH)
         lay_out(new / name, some, products.root)
     write_rejected(new, products.rejected)
     write_text(new / STATISTICS, json.dumps(products.statistics(), indent=1) + "\n")

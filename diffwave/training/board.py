@@ -90,9 +90,6 @@ class Board:
             self._write(iteration, [*records, _picture("outputs/spectrograms", picture.read_bytes())])
             self._has_references = True
 
-    def close(self) -> None:
-        """End the file; every record is on the disk already."""
-
     def _write(self, iteration: int, summaries: Sequence[Any]) -> None:
         """Append records, all of them or none."""
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog

@@ -52,11 +52,6 @@ class Journal:
         if self.board:
             self.board.outputs(iteration, outputs, sample_rate, picture)
 
-    def close(self) -> None:
-        """Finish the event files."""
-        if self.board:
-            self.board.close()
-
 
 def describe(row: dict[str, Any]) -> str:
     """A row in one line for people; what is only for machines is left out.
@@ -89,10 +84,22 @@ def forget_after(path: Path, iteration: int, again: bool = False) -> None:
     write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
 
 
+class _PatientHandler(logging.FileHandler):
+    """A full disk costs lines of the log and nothing else; what must be written says so itself."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Let the line go."""
+
+    def close(self) -> None:
+        """Close the file, whether or not its last lines can be written."""
+        with contextlib.suppress(OSError):
+            super().close()
+
+
 @contextlib.contextmanager
 def log_file(path: Path) -> Iterator[None]:
     """Write what is logged to a file as well."""
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = _PatientHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%Y-%m-%d %H:%M:%S"))
     package = logging.getLogger("diffwave")
     package.addHandler(handler)
@@ -122,7 +129,7 @@ def progress_bar(start: int, total: int, shown: bool) -> Iterator[Any]:
 def _row(line: str) -> dict[str, Any] | None:
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     whole = isinstance(row, dict) and isinstance(row.get("iteration"), int)
     return row if whole else None

@@ -27,12 +27,12 @@ _NOISE_STREAM, _VALIDATION_STREAM = 3, 4
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """What is known after an optimiser step, of this process's crops.
+    """What is known before an optimiser step, of this process's crops.
 
     Args:
         losses: of each crop, shape ``[B]``.
-        steps: diffusion step of each crop, shape ``[B]``.
-        gradient_norm: of the whole batch, before clipping.
+        steps: diffusion step of each crop, whole numbers in float32, shape ``[B]``.
+        gradient_norm: of the whole batch, before clipping, shape ``[]``.
     """
 
     losses: Tensor
@@ -84,11 +84,17 @@ class Learner:
                 torch.autograd.backward(loss.mean() / len(micro_batches))
             losses.append(loss.detach())
             steps.append(batch.step)
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.gradient_clip)
-        return Step(torch.cat(losses), torch.cat(steps), norm.detach())
+        gradients = [value.grad for value in self.network.parameters() if value.grad is not None]
+        return Step(torch.cat(losses), torch.cat(steps), nn.utils.get_total_norm(gradients))
 
-    def update(self) -> None:
-        """Move the weights along the gradient of the last :meth:`step`, and their average after them."""
+    def update(self, gradient_norm: Tensor) -> None:
+        """Move the weights along the gradient of the last :meth:`step`, and their average after them.
+
+        Args:
+            gradient_norm: of that step; not before here is the gradient clipped, so that one that is no number can
+                be looked at.
+        """
+        nn.utils.clip_grads_with_norm_(self.network.parameters(), self.settings.gradient_clip, gradient_norm)
         self.optimizer.step()
         self.average.update_parameters(self.network)
 

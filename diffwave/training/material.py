@@ -20,13 +20,14 @@ class Material:
     Args:
         dataset: crops to learn from.
         validation: utterances to validate on.
-        fingerprint: of the utterances to learn from.
+        fingerprint, validation_fingerprint: of the utterances to learn from and to validate on.
         origin: data and code, for the story of the checkpoint.
     """
 
     dataset: CropDataset
     validation: list[Utterance]
     fingerprint: str
+    validation_fingerprint: str
     origin: dict[str, Any]
 
 
@@ -52,4 +53,4 @@ def gather_material(config: TrainingConfig, processes: Processes) -> Material:
             )
     # A manifest is sorted: its first lines may all be of one speaker.
     chosen = spread(validation)[: config.train.validation_utterances]
-    return Material(dataset, chosen, mine, origin_story(training, chosen, config))
+    return Material(dataset, chosen, mine, fingerprint(chosen), origin_story(training, chosen, config))

@@ -6,6 +6,7 @@ between processes are tensors and JSON, never pickles.
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from diffwave.config import ConfigError
 from diffwave.devices import DeviceError, pick_device
 
 # Process 0 synthesizes and scores outputs now and then, while the others wait.
+_PLACES = {"WORLD_SIZE": 1, "RANK": 0, "LOCAL_RANK": 0}
 _PATIENCE = timedelta(minutes=60)
 
 
@@ -47,12 +49,15 @@ class Processes:
 
         Raises:
             DeviceError: if there is no such device, or a machine has fewer GPUs than processes.
+            ConfigError: if the environment says half of what torchrun does.
         """
-        count, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
-        local = int(os.environ.get("LOCAL_RANK", "0"))
+        count, rank, local = (_whole(name, default) for name, default in _PLACES.items())
         chosen = pick_device(device)
         if count == 1:
             return cls(chosen)
+        for name in ("MASTER_ADDR", "MASTER_PORT"):
+            if name not in os.environ:
+                raise ConfigError(f"WORLD_SIZE={count}: expected {name} too, as torchrun sets it; it is not set")
         if chosen.type == "cuda":
             if local >= torch.cuda.device_count():
                 raise DeviceError(
@@ -95,7 +100,11 @@ class Processes:
         if self.count == 1:
             return module
         devices = [self.device] if self.device.type == "cuda" else None
-        return DistributedDataParallel(module, device_ids=devices, broadcast_buffers=False)
+        # Tables and filters never change. PyTorch 2.13 has another name for the same switch, and warns of the old one.
+        switch = "forward_sync_buffers"
+        known = switch in inspect.signature(DistributedDataParallel).parameters
+        settings: dict[str, Any] = {switch if known else "broadcast_buffers": False}
+        return DistributedDataParallel(module, device_ids=devices, **settings)
 
     def sum(self, vector: Tensor) -> Tensor:
         """Sum over all processes, in place."""
@@ -135,6 +144,14 @@ class Processes:
         """Wait until every process is here."""
         if self.count > 1:
             dist.barrier()
+
+
+def _whole(name: str, default: int) -> int:
+    """A whole number in the environment."""
+    text = os.environ.get(name, str(default))
+    if not text.isdecimal():
+        raise ConfigError(f"{name}: expected a whole number, as torchrun sets it; got {text!r}")
+    return int(text)
 
 
 def _own_store() -> Any:

@@ -52,13 +52,14 @@ def fingerprint(utterances: list[Utterance]) -> str:
 
 
 def changed_settings(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Settings of a run that are no longer as they were, one line each.
+    """Settings of a run that are no longer as they were, one line each; a run that was moved is the same run.
 
     >>> changed_settings({"train": {"seed": 1, "loss": "l1"}}, {"train": {"seed": 2, "loss": "l1", "more": 3}})
     ['train.seed was 1, is 2']
     """
     before, now = dict(_flat(old)), dict(_flat(new))
-    return [f"{key} was {before[key]!r}, is {now[key]!r}" for key in now if key in before and before[key] != now[key]]
+    changed = [key for key in now if key in before and before[key] != now[key] and key != "run_dir"]
+    return [f"{key} was {before[key]!r}, is {now[key]!r}" for key in changed]
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

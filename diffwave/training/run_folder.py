@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from diffwave.checkpoint import Checkpoint, save_checkpoint
+from diffwave.checkpoint import WEIGHTS_NAME, Checkpoint, save_checkpoint
+from diffwave.config import ConfigError
 from diffwave.files import remove_leftovers
 from diffwave.training.diagnosis import write_diagnosis
 from diffwave.training.errors import TrainingError
@@ -33,6 +34,7 @@ class RunFolder:
         self.path = path
         self.keep = keep
         self._journal: Journal | None = None
+        self._found = states(path)  # when the state to go on from was chosen
 
     @contextlib.contextmanager
     def opened(self, iteration: int, tensorboard: bool, again: bool = False) -> Iterator[None]:
@@ -46,15 +48,18 @@ class RunFolder:
         Raises:
             ConfigError: if another training runs in the folder, or it cannot be written.
         """
-        with exclusive(self.path), log_file(self.path / LOG_NAME):
+        with exclusive(self.path), contextlib.ExitStack() as stack:
+            if states(self.path) != self._found:
+                raise ConfigError(f"run_dir={self.path}: another training wrote there meanwhile; start this one again")
             with self._writing(iteration):
+                stack.enter_context(log_file(self.path / LOG_NAME))
                 for folder in (self.path, self.path / BEST_NAME):
                     remove_leftovers(folder)
                 self._journal = Journal(self.path, iteration, tensorboard, again)
             try:
                 yield
             finally:
-                self._journal.close()
+                self._journal = None
 
     def record(self, row: dict[str, Any]) -> None:
         """Write one row of figures."""
@@ -63,16 +68,23 @@ class RunFolder:
             self._journal.record(row)
 
     def save(self, state: dict[str, Any], checkpoint: Checkpoint) -> None:
-        """Write the resumable state, then the weights as a checkpoint that synthesizes; old states go last."""
+        """Write the weights as a checkpoint that synthesizes, then the resumable state; old states go last.
+
+        In this order: a run that is killed in between goes on from the state before, and writes both again.
+        """
         with self._writing(state["progress"]["iteration"]):
-            save_state(self.path, state["progress"]["iteration"], state)
             save_checkpoint(self.path, checkpoint)
-            prune_states(self.path, self.keep)
+            save_state(self.path, state["progress"]["iteration"], state)
+            prune_states(self.path, state["progress"]["iteration"], self.keep)
 
     def save_best(self, iteration: int, checkpoint: Checkpoint) -> None:
         """Keep the weights of the best validation."""
         with self._writing(iteration):
             save_checkpoint(self.path / BEST_NAME, checkpoint)
+
+    def has_best(self) -> bool:
+        """Whether the weights of the best validation are there; process 0 knows."""
+        return (self.path / BEST_NAME / WEIGHTS_NAME).is_file()
 
     def save_outputs(self, iteration: int, outputs: list[Output], sample_rate: int) -> None:
         """Write outputs with their picture, and let them be heard in TensorBoard."""
@@ -85,8 +97,8 @@ class RunFolder:
     def save_diagnosis(self, iteration: int, content: dict[str, Any]) -> Path:
         """Write what is known of a loss that is no number; returns where."""
         with self._writing(iteration):
-            return write_diagnosis(self.path, iteration, content)
-        raise AssertionError("unreachable")
+            path = write_diagnosis(self.path, iteration, content)
+        return path  # noqa: RET504  (mypy: a context may swallow what its block raises)
 
     def last_good(self) -> str:
         """Where to go on from, in words."""

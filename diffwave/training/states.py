@@ -8,6 +8,7 @@ import io
 import logging
 import pickle
 import re
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,17 @@ from diffwave.training.progress import Progress
 
 log = logging.getLogger(__name__)
 
+_UNREADABLE = (
+    OSError,
+    RuntimeError,
+    EOFError,
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+)
 _NAME = re.compile(r"training-(\d+)\.pt")
 
 
@@ -35,7 +47,11 @@ def exclusive(run_dir: Path) -> Iterator[None]:
         run_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"run_dir={run_dir}: expected a folder that can be written; {error.strerror}") from None
-    with (run_dir / "lock").open("w") as file:
+    try:
+        lock = (run_dir / "lock").open("w")
+    except OSError as error:
+        raise ConfigError(f"run_dir={run_dir}: expected a folder that can be written; {error.strerror}") from None
+    with lock as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -55,13 +71,23 @@ def save_state(run_dir: Path, iteration: int, state: dict[str, Any]) -> Path:
 
 def states(run_dir: Path) -> list[Path]:
     """State files of a run, oldest first."""
-    found = [path for path in run_dir.glob("training-*.pt") if _NAME.fullmatch(path.name)]
-    return sorted(found, key=lambda path: int(path.stem.split("-")[1]))
+    found = [path for path in run_dir.glob("training-*.pt") if _NAME.fullmatch(path.name) and path.is_file()]
+    return sorted(found, key=_number)
 
 
-def prune_states(run_dir: Path, keep: int) -> None:
-    """Delete all but the newest ``keep`` states."""
-    for path in states(run_dir)[:-keep]:
+def _number(path: Path) -> int:
+    """Iteration of a state, by its name."""
+    return int(path.stem.split("-")[1])
+
+
+def prune_states(run_dir: Path, iteration: int, keep: int) -> None:
+    """Delete all but the newest ``keep`` states up to ``iteration``, which has just been written.
+
+    Later ones are those that could not be read when the run was taken up; they must not displace good ones.
+    """
+    numbered = {path: _number(path) for path in states(run_dir)}
+    good = [path for path, number in numbered.items() if number <= iteration]
+    for path in {*numbered} - {*good[-keep:]}:
         path.unlink()
 
 
@@ -96,19 +122,17 @@ def newest_state(run_dir: Path, model: dict[str, Any]) -> dict[str, Any] | None:
     """
     for path in reversed(states(run_dir)):
         try:
-            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-            found = state["config"]["model"]
-            _bring_up_to_date(state)
-        except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
+            state = _read(path)
+        except _UNREADABLE as error:
             reason = (str(error) or type(error).__name__).splitlines()[0][:80]
             log.warning("%s cannot be read (%s); trying the one before", path, reason)
             continue
+        found = state["config"]["model"]
         # How a model is sampled may change between two runs; what it is may not.
         for part in ("network", "mel", "diffusion"):
             if found.get(part) != model[part]:
-                raise ConfigError(
-                    f"run_dir={run_dir} holds a run with another model.{part}: {_difference(found[part], model[part])}"
-                )
+                difference = _difference(found.get(part, {}), model[part])
+                raise ConfigError(f"run_dir={run_dir} holds a run with another model.{part}: {difference}")
         return state
     if states(run_dir):
         raise ConfigError(
@@ -116,6 +140,27 @@ def newest_state(run_dir: Path, model: dict[str, Any]) -> dict[str, Any] | None:
             "choose another run_dir"
         )
     return None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A state with everything that a run needs to go on.
+
+    Raises:
+        Exception: one of ``_UNREADABLE``.
+    """
+    # PyTorch reads the archive without looking at its checksums.
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged:
+        raise ValueError(f"{damaged} is damaged")
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    _bring_up_to_date(state)
+    for part in ("network", "average", "optimizer"):
+        if not isinstance(state[part], dict):
+            raise TypeError(f"{part} is missing")
+    Progress.from_state(state["progress"])
+    state["config"]["model"].items()
+    return state
 
 
 def _bring_up_to_date(state: dict[str, Any]) -> None:

@@ -18,11 +18,12 @@ from diffwave.training.progress import Progress
 def origin_story(training: list[Utterance], validation: list[Utterance], config: TrainingConfig) -> dict[str, Any]:
     """Which data a run learns from and is validated on, and which code does it: what is known at its start."""
     return {
-        "data": Path(config.data.manifest or config.data.root).name,
+        "data": ", ".join(sorted({each.subset for each in training} - {""})) or Path(config.data.root).name,
         "utterances": len(training),
         "data_hours": round(hours(training), 2),
         "speakers": len({utterance.speaker for utterance in training}),
         "validation_utterances": len(validation),
+        "validation_speakers": "unseen" if _unseen(training, validation) else "learned from too",
         "commit": commit(),
         "version": diffwave.__version__,
         "torch": torch.__version__,
@@ -48,5 +49,11 @@ def training_story(config: TrainingConfig, progress: Progress, processes: Proces
         "device": processes.device.type,
         "processes": processes.count,
         **progress.validation,
-        **({"outputs": progress.outputs} if progress.outputs else {}),
+        # Figures of other weights would be believed to be of these.
+        **({"outputs": progress.outputs} if progress.outputs.get("iteration") == progress.iteration else {}),
     }
+
+
+def _unseen(training: list[Utterance], validation: list[Utterance]) -> bool:
+    """Whether nobody speaks on both sides."""
+    return not {utterance.speaker for utterance in training} & {utterance.speaker for utterance in validation}

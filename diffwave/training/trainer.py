@@ -43,6 +43,7 @@ from diffwave.training.window import Speed, Window
 log = logging.getLogger(__name__)
 
 _RECENT = 100
+_ORIGIN = ("utterances", "data_hours", "speakers", "validation_utterances", "validation_speakers")
 
 
 class Trainer:
@@ -62,7 +63,7 @@ class Trainer:
         self.processes = processes or Processes.join(settings.device)
         self.processes.share(settings.batch_size, settings.accumulate)
         _prepare_torch(config, self.processes.device)
-        self.folder = RunFolder(Path(config.run_dir), settings.keep_checkpoints)
+        self.folder = RunFolder(Path(config.run_dir).expanduser(), settings.keep_checkpoints)
         state = find_state(self.folder.path, to_dict(config.model), self.processes)
         self.material = gather_material(config, self.processes)
         self.dataset, validation = self.material.dataset, self.material.validation
@@ -75,6 +76,7 @@ class Trainer:
         self._recent: deque[float] = deque(maxlen=_RECENT)
         self._clock = time.perf_counter()
         self._asked = self._stopping = False
+        self._said_how_long = False
         self._introduction: list[str] = []  # told when the log is open
         if state is not None:
             self._resume(state)
@@ -91,6 +93,8 @@ class Trainer:
         total = self.config.train.iterations
         if self.iteration >= total and not self._outputs_are_missing():
             log.info("%s is at iteration %d: a larger train.iterations goes on", self.folder.path, self.iteration)
+            for line in self._introduction[1:]:
+                log.warning("%s; another run_dir begins anew", line)
             return
         with self._written(), progress_bar(self.iteration, total, self.processes.first) as bar:
             self._introduce()
@@ -148,7 +152,7 @@ class Trainer:
         loss, norm = sum(losses) / sum(numbers), float(step.gradient_norm)
         if not math.isfinite(loss) or not math.isfinite(norm):
             raise TrainingError(self._diagnose(micro_batches, step, loss, norm))
-        self.learner.update()
+        self.learner.update(step.gradient_norm)
         self._stopping = asked > 0
         self._recent.append(loss)
         self.progress.iteration += 1
@@ -163,6 +167,7 @@ class Trainer:
             rate = self.learner.optimizer.param_groups[0]["lr"]
             speed = self.speed.figures(self.dataset.crop)
             self._record({**self.progress.window.figures(), "learning_rate": rate, **speed})
+            self._say_how_long(speed["crops_per_second"])
             self.progress.window = Window()
             self.speed.begin()
         begun = time.perf_counter()
@@ -184,8 +189,11 @@ class Trainer:
             figures = self.validator.figures()
         except DataError as error:
             raise TrainingError(f"iteration {self.iteration}: {error}; {self.folder.last_good()}") from None
+        if not math.isfinite(figures["validation_loss"]):
+            loss = figures["validation_loss"]
+            raise TrainingError(f"iteration {self.iteration}: validation loss {loss}; {self.folder.last_good()}")
         self._record(figures)
-        progress.validation = figures
+        progress.validation = {**figures, "validation_iteration": self.iteration}
         if not progress.best or figures["validation_loss"] < progress.best["validation_loss"]:
             progress.best = {"iteration": self.iteration, **figures}
             if self.processes.first:
@@ -202,10 +210,17 @@ class Trainer:
         """Let the averaged weights speak, while the other processes wait."""
         self.progress.outputs = {"iteration": self.iteration}
         if self.processes.first:
-            outputs = self.outputs.make(self.checkpoint(), self.processes.device)
-            self.progress.outputs |= {"utterances": len(outputs), **summary(outputs)}
-            self.folder.save_outputs(self.iteration, outputs, self.config.model.mel.sample_rate)
+            try:
+                outputs = self.outputs.make(self.checkpoint(), self.processes.device)
+                self.folder.save_outputs(self.iteration, outputs, self.config.model.mel.sample_rate)
+                self.progress.outputs |= {"utterances": len(outputs), **summary(outputs)}
+            except TrainingError:
+                raise
+            except Exception as error:  # watching a run must not end it, whatever a library thinks of
+                log.warning("no outputs of iteration %d: %s", self.iteration, repr(error).splitlines()[0])
             self._record({"outputs": self.progress.outputs})
+            if self.progress.best.get("iteration") == self.iteration:
+                self.folder.save_best(self.iteration, self.checkpoint(best=True))  # which now have figures
         self.save()
 
     def checkpoint(self, best: bool = False) -> Checkpoint:
@@ -218,7 +233,11 @@ class Trainer:
         """Write the resumable state and the checkpoint that synthesizes."""
         if self.processes.first:
             checkpoint = self.checkpoint()
-            known = {"config": to_dict(self.config), "data": self.material.fingerprint}
+            known = {
+                "config": to_dict(self.config),
+                "data": self.material.fingerprint,
+                "validation": self.material.validation_fingerprint,
+            }
             self.folder.save({**known, "progress": self.progress.as_state(), **self.learner.state()}, checkpoint)
         # Whoever left early, at the end or when asked to stop, would have the others ended by torchrun.
         self.processes.wait()
@@ -232,19 +251,32 @@ class Trainer:
         self._introduction += [f"changed since: {change}" for change in changes]
         if state["data"] and state["data"] != self.material.fingerprint:
             self._introduction.append("changed since: the utterances that it learns from")
+        if state.get("validation", self.material.validation_fingerprint) != self.material.validation_fingerprint:
+            self._introduction.append("changed since: the utterances that it is validated on, so the best begins anew")
+            self.progress.validation, self.progress.best = {}, {}
+        if state["config"]["train"]["loss"] != self.config.train.loss or not self.folder.has_best():
+            self.progress.best = {}
 
     def _introduce(self) -> None:
         """What begins, in some lines."""
         data, settings = self.material.origin, self.config.train
         log.info(
-            "data: %d utterances (%.2f h) of %d speakers for training, %d for validation",
-            *(data[key] for key in ("utterances", "data_hours", "speakers", "validation_utterances")),
+            "data: %d utterances (%.2f h) of %d speakers for training, %d of speakers %s for validation",
+            *(data[key] for key in _ORIGIN),
         )
         count = sum(parameter.numel() for parameter in self.learner.network.parameters())
         where = f"{self.processes.count} x {self.processes.device.type}"
         log.info("%s parameters, batch %d, %s, %s", f"{count:,}", settings.batch_size, settings.precision, where)
         for line in self._introduction:
             log.info("%s", line)
+
+    def _say_how_long(self, crops_per_second: float) -> None:
+        """Once, since logs have no progress bar."""
+        if not self._said_how_long and self.processes.first:
+            left = self.config.train.iterations - self.iteration
+            hours = left * self.config.train.batch_size / crops_per_second / 3600
+            log.info("%s iterations left: about %.3g hours at this speed", f"{left:,}", hours)
+            self._said_how_long = True
 
     def _loader(self) -> DataLoader[Crops]:
         """Micro-batches of this process for the remaining iterations, in order."""
@@ -303,5 +335,6 @@ def _prepare_torch(config: TrainingConfig, device: torch.device) -> None:
 
 
 def _leave_signals_to_the_trainer(_worker: int) -> None:
-    """Ctrl-C reaches every process of a terminal; a loader process that died of it would end the iteration."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """They reach every process of a terminal or a job; a loader process that died of one would end the iteration."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

@@ -17,7 +17,9 @@ usage: run.sh [OPTIONS] [-- HYDRA_OVERRIDES]
   --run-dir DIR              of stage 2, read by stages 3 to 5 (default: runs/NAME)
   --nproc N                  processes of stage 2, one for each GPU (default: 1)
   --split NAME               of stages 3 to 5: val (default), test-clean ...
-  --items N                  utterances of the listening test (default: 10)
+  --items N                  utterances of the listening test (default: 10, or as many as there are)
+  --prepare "OPTION ..."     more options of stage 1, such as "--sample-rate 22050" or "--per-speaker 3"
+  --force                    replace manifests, reports and listening tests that were made with other settings
 
 What stands behind -- goes to diffwave train: run.sh --stage 2 --stop-stage 2 -- train.batch_size=32
 TEXT
@@ -29,19 +31,21 @@ mistake() {
 }
 
 stage=1 stop_stage=5 data=data/LibriSpeech download= manifests=data/manifests validation_list="$here/splits/val.txt"
-experiment=librispeech_base run_dir= nproc=1 split=val items=10
+experiment=librispeech_base run_dir= nproc=1 split=val items= prepare= force=
 while (($#)); do
     case "$1" in
         --help | -h) usage && exit 0 ;;
         --) shift && break ;;
+        --force) force=--force && shift ;;
         --stage | --stop-stage | --data | --download | --manifests | --validation-list | --experiment | --run-dir | \
-            --nproc | --split | --items)
+            --nproc | --split | --items | --prepare)
             (($# > 1)) || mistake "expected a value behind $1"
             name="${1#--}" && printf -v "${name//-/_}" %s "$2" && shift 2 ;;
         *) mistake "expected an option; got '$1'" ;;
     esac
 done
 for name in stage stop_stage nproc items; do
+    [ "$name" = items ] && [ -z "$items" ] && continue
     [[ "${!name}" =~ ^[1-9][0-9]{0,4}$ ]] || mistake "--${name//_/-}: expected a positive number; got '${!name}'"
 done
 ((stage <= stop_stage && stop_stage <= 5)) ||
@@ -70,7 +74,9 @@ if is_wanted 1; then
     # shellcheck disable=SC2206
     [ -z "$download" ] || options+=(--download $download)
     [ "$validation_list" = none ] || options+=(--validation-list "$validation_list")
-    run python "$here/prepare.py" "${options[@]}"
+    # shellcheck disable=SC2206
+    [ -z "$prepare" ] || options+=($prepare)
+    run python "$here/prepare.py" "${options[@]}" $force
 fi
 
 if is_wanted 2; then
@@ -86,10 +92,15 @@ fi
 
 if is_wanted 4; then
     run diffwave evaluate --reference "$manifests/$split" --estimate "diffwave=$results/diffwave" \
-        --report "$results/report" --resume
+        --report "$results/report" "${force:---resume}"
 fi
 
 if is_wanted 5; then
-    run diffwave listen export --reference "$manifests/$split" --system "diffwave=$results/diffwave" \
-        --method mushra --items "$items" --output "$results/listening" --force
+    available=$(find "$manifests/$split" -mindepth 1 \( -type l -o -type f \) 2>/dev/null | wc -l || true)
+    if [ -e "$results/listening" ] && [ -z "$force" ]; then
+        echo "run.sh: $results/listening is there; --force makes another test, and the old one loses its key" >&2
+    else
+        run diffwave listen export --reference "$manifests/$split" --system "diffwave=$results/diffwave" \
+            --method mushra --items "${items:-$((available < 10 ? available : 10))}" --output "$results/listening" $force
+    fi
 fi

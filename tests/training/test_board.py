@@ -62,7 +62,6 @@ def test_rows_of_the_history_become_curves(tmp_path: Path) -> None:
     }
     board.scalars(50, row)
     board.scalars(100, {"loss": 0.25})
-    board.close()
     assert points(tmp_path, "train/loss") == [(50, 0.5), (100, 0.25)]
     by_noise = {f"train_loss_by_noise/{name}": (50, value) for name, value in
                 (("0.0-0.2", 0.5), ("0.2-0.4", 0.25), ("0.6-0.8", 0.125), ("0.8-1.0", 1.0))}  # fmt: skip
@@ -84,7 +83,6 @@ def test_a_record_is_on_the_disk_at_once(tmp_path: Path) -> None:
     board = Board(tmp_path, 1)
     board.scalars(1, {"loss": 0.5})
     assert points(tmp_path, "train/loss") == [(1, 0.5)]
-    board.close()
 
 
 def test_outputs_are_heard_and_seen(tmp_path: Path, outputs: list[Output], picture: Path) -> None:
@@ -156,7 +154,6 @@ def test_a_full_disk_costs_records_and_one_line_of_the_log(
         board.scalars(2, {"loss": 2.0})
         board.scalars(3, {"loss": 3.0})
     board.scalars(4, {"loss": 4.0})
-    board.close()
     assert points(tmp_path / "events", "train/loss") == [(1, 1.0), (4, 4.0)]
     assert len(caplog.records) == 1
     assert "No space left on device" in caplog.text
@@ -178,7 +175,6 @@ def test_a_folder_that_cannot_be_written_and_a_picture_that_is_not_there(
     board = Board(tmp_path / "events", 1)
     board.scalars(1, {"loss": 1.0})
     board.outputs(1, outputs, RATE, tmp_path / "missing.png")
-    board.close()
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     other = Board(tmp_path / "other", 1)
     other.outputs(1, outputs, RATE, tmp_path / "missing.png")
@@ -199,7 +195,6 @@ def test_without_tensorboard_there_is_one_line_that_says_what_to_install(
     board: Any = Board(tmp_path / "events", 1)
     board.scalars(1, {"loss": 1.0})
     board.outputs(1, outputs, RATE, picture)
-    board.close()
     (record,) = caplog.records
     assert "pip install tensorboard" in record.message
     assert "\n" not in record.message
