@@ -182,8 +182,7 @@ def training_table(vocoder: Vocoder) -> str:
         "parameters": f"{parameters:,}",
         "data": f"LibriSpeech train-clean-100, the {story['utterances']} utterances ({story['data_hours']} h) of "
         "[train.txt](recipes/librispeech/splits/train.txt)",
-        "command": "`diffwave train experiment=librispeech_fast data.root=data/LibriSpeech train.threads=1 "
-        f"train.iterations={story['iterations']} train.decay_iterations=5000`, in several sittings",
+        "commands": "[in the recipe](recipes/librispeech/README.md#the-packaged-checkpoint); in several sittings",
         "iterations": f"{story['iterations']:,} of {story['batch_size']} crops of {story['crop_seconds']} s "
         f"({hours:.0f} hours of audio)",
         "time": on_cpu if story["device"] == "cpu" else f"{story['seconds'] / 60:.0f} minutes on one GPU",

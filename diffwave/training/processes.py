@@ -77,6 +77,21 @@ class Processes:
         if dist.is_initialized():
             dist.destroy_process_group()
 
+    def prepare_torch(self, threads: int, deterministic: bool) -> None:
+        """Set what is global to a process.
+
+        Args:
+            threads: on a CPU; 0 leaves PyTorch's choice.
+            deterministic: only use algorithms that give the same bits every time.
+        """
+        if threads:
+            torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(deterministic)
+        if self.device.type == "cuda":
+            if deterministic:  # what cuBLAS asks for, read when it is first used
+                os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+            torch.backends.cudnn.benchmark = not deterministic
+
     @property
     def first(self) -> bool:
         """Whether this process is the one that writes."""

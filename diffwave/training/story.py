@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 import diffwave
 from diffwave.config import TrainingConfig
@@ -52,6 +53,18 @@ def training_story(config: TrainingConfig, progress: Progress, processes: Proces
         # Figures of other weights would be believed to be of these.
         **({"outputs": progress.outputs} if progress.outputs.get("iteration") == progress.iteration else {}),
     }
+
+
+def introduction(origin: dict[str, Any], network: nn.Module, config: TrainingConfig, processes: Processes) -> list[str]:
+    """What a run begins with, in lines for its log."""
+    count = sum(parameter.numel() for parameter in network.parameters())
+    settings = config.train
+    return [
+        f"data: {origin['utterances']} utterances ({origin['data_hours']:.2f} h) of {origin['speakers']} speakers for "
+        f"training, {origin['validation_utterances']} of speakers {origin['validation_speakers']} for validation",
+        f"{count:,} parameters, batch {settings.batch_size}, {settings.precision}, "
+        f"{processes.count} x {processes.device.type}",
+    ]
 
 
 def _unseen(training: list[Utterance], validation: list[Utterance]) -> bool:

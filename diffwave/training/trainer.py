@@ -10,8 +10,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import os
-import signal
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -29,6 +27,7 @@ from diffwave.training.diagnosis import crops_of, diagnose
 from diffwave.training.errors import TrainingError
 from diffwave.training.journal import progress_bar
 from diffwave.training.learner import Learner, Step
+from diffwave.training.loading import make_loader, take
 from diffwave.training.material import gather_material
 from diffwave.training.noise_levels import bin_table, sum_by_bin
 from diffwave.training.outputs import OutputMaker, summary
@@ -36,14 +35,13 @@ from diffwave.training.processes import Processes
 from diffwave.training.progress import Progress, changed_settings
 from diffwave.training.run_folder import RunFolder
 from diffwave.training.states import find_state
-from diffwave.training.story import training_story
+from diffwave.training.story import introduction, training_story
 from diffwave.training.validation import Validator
 from diffwave.training.window import Speed, Window
 
 log = logging.getLogger(__name__)
 
 _RECENT = 100
-_ORIGIN = ("utterances", "data_hours", "speakers", "validation_utterances", "validation_speakers")
 
 
 class Trainer:
@@ -62,7 +60,7 @@ class Trainer:
         self.config = config
         self.processes = processes or Processes.join(settings.device)
         self.processes.share(settings.batch_size, settings.accumulate)
-        _prepare_torch(config, self.processes.device)
+        self.processes.prepare_torch(settings.threads, settings.deterministic)
         self.folder = RunFolder(Path(config.run_dir).expanduser(), settings.keep_checkpoints)
         state = find_state(self.folder.path, to_dict(config.model), self.processes)
         self.material = gather_material(config, self.processes)
@@ -125,12 +123,8 @@ class Trainer:
     def _next(self, batches: Iterator[Crops]) -> list[Crops]:
         """The micro-batches of an iteration."""
         begun = time.perf_counter()
-        try:
-            found = [next(batches) for _ in range(self.config.train.accumulate)]
-        except RuntimeError as error:  # of an utterance, or of a loader process that died
-            # A loader process hands on its whole traceback; the message is its last line.
-            message = str(error).strip().splitlines()[-1].removeprefix(f"{DataError.__module__}.DataError: ")
-            raise TrainingError(f"iteration {self.iteration}: {message}; {self.folder.last_good()}") from None
+        with self._data_is_there():
+            found = take(batches, self.config.train.accumulate)
         self.speed.waited(time.perf_counter() - begun)
         return found
 
@@ -185,10 +179,8 @@ class Trainer:
     def _validate(self) -> None:
         """Validate, and keep the weights if they are the best so far."""
         progress = self.progress
-        try:
+        with self._data_is_there():
             figures = self.validator.figures()
-        except DataError as error:
-            raise TrainingError(f"iteration {self.iteration}: {error}; {self.folder.last_good()}") from None
         if not math.isfinite(figures["validation_loss"]):
             loss = figures["validation_loss"]
             raise TrainingError(f"iteration {self.iteration}: validation loss {loss}; {self.folder.last_good()}")
@@ -259,15 +251,8 @@ class Trainer:
 
     def _introduce(self) -> None:
         """What begins, in some lines."""
-        data, settings = self.material.origin, self.config.train
-        log.info(
-            "data: %d utterances (%.2f h) of %d speakers for training, %d of speakers %s for validation",
-            *(data[key] for key in _ORIGIN),
-        )
-        count = sum(parameter.numel() for parameter in self.learner.network.parameters())
-        where = f"{self.processes.count} x {self.processes.device.type}"
-        log.info("%s parameters, batch %d, %s, %s", f"{count:,}", settings.batch_size, settings.precision, where)
-        for line in self._introduction:
+        lines = introduction(self.material.origin, self.learner.network, self.config, self.processes)
+        for line in [*lines, *self._introduction]:
             log.info("%s", line)
 
     def _say_how_long(self, crops_per_second: float) -> None:
@@ -280,18 +265,11 @@ class Trainer:
 
     def _loader(self) -> DataLoader[Crops]:
         """Micro-batches of this process for the remaining iterations, in order."""
-        settings, workers = self.config.train, self.config.data.workers
+        settings = self.config.train
         first, batch = self.progress.crops, settings.batch_size
         left = range(first, first + (settings.iterations - self.iteration) * batch)
-        return DataLoader(
-            self.dataset,
-            batch_sampler=Shares(left, batch, self.processes.rank, self.processes.count, settings.accumulate),
-            num_workers=workers,
-            pin_memory=self.processes.device.type == "cuda",
-            multiprocessing_context="spawn" if workers else None,
-            prefetch_factor=4 if workers else None,
-            worker_init_fn=_leave_signals_to_the_trainer,
-        )
+        shares = Shares(left, batch, self.processes.rank, self.processes.count, settings.accumulate)
+        return make_loader(self.dataset, shares, self.config.data.workers, self.processes.device)
 
     def _diagnose(self, micro_batches: list[Crops], step: Step, loss: float, norm: float) -> str:
         """Write down what is known of a loss that is no number; returns the message."""
@@ -302,6 +280,14 @@ class Trainer:
         if self.processes.first:
             message += f"; crops and gradients are in {self.folder.save_diagnosis(self.iteration, content)}"
         return f"{message}; {self.folder.last_good()}"
+
+    @contextlib.contextmanager
+    def _data_is_there(self) -> Iterator[None]:
+        """An utterance that cannot be read any more ends the run; nothing is skipped, so that nothing differs."""
+        try:
+            yield
+        except DataError as error:
+            raise TrainingError(f"iteration {self.iteration}: {error}; {self.folder.last_good()}") from None
 
     @contextlib.contextmanager
     def _written(self) -> Iterator[None]:
@@ -321,20 +307,3 @@ class Trainer:
         now = time.perf_counter()
         self.progress.seconds, self._clock = self.progress.seconds + now - self._clock, now
         return self.progress.seconds
-
-
-def _prepare_torch(config: TrainingConfig, device: torch.device) -> None:
-    """Threads and algorithms; global to the process, which is why only a trainer does it."""
-    if config.train.threads:
-        torch.set_num_threads(config.train.threads)
-    torch.use_deterministic_algorithms(config.train.deterministic)
-    if device.type == "cuda":
-        if config.train.deterministic:  # what cuBLAS asks for, read when it is first used
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.backends.cudnn.benchmark = not config.train.deterministic
-
-
-def _leave_signals_to_the_trainer(_worker: int) -> None:
-    """They reach every process of a terminal or a job; a loader process that died of one would end the iteration."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -283,3 +284,94 @@ def test_a_gpu_that_is_too_small_is_told_in_one_line(configure: Configure) -> No
     trainer.learner.step = step  # type: ignore[assignment]
     with pytest.raises(TrainingError, match=r"memory for 2 crops at once; .* train.accumulate=4 takes half of them"):
         trainer.run()
+
+
+def test_a_damaged_byte_is_noticed(configure: Configure) -> None:
+    config = configure()
+    run = train(config)
+    newest = run / "training-00000006.pt"
+    data = bytearray(newest.read_bytes())
+    data[len(data) // 2] ^= 1
+    newest.write_bytes(data)
+    assert Trainer(config).progress.iteration == 4
+
+
+@pytest.mark.parametrize("content", [{}, {"config": {"model": {}}}, torch.zeros(3), ["config"]])
+def test_a_file_that_is_no_state_gives_way_to_the_one_before(configure: Configure, content: object) -> None:
+    config = configure()
+    run = train(config)
+    torch.save(content, run / "training-00000006.pt")
+    assert Trainer(config).progress.iteration == 4
+
+
+def test_a_run_that_was_trained_on_meanwhile_is_not_overwritten(configure: Configure) -> None:
+    train(configure("train.iterations=2"))
+    late = Trainer(configure())
+    run = train(configure())
+    before = contents(run)
+    with pytest.raises(ConfigError, match="another training wrote there meanwhile; start this one again"):
+        late.run()
+    assert contents(run) == before
+
+
+def test_hidden_files_of_a_user_stay(configure: Configure) -> None:
+    config = configure()
+    run = Path(config.run_dir)
+    run.mkdir()
+    for name in (".env.template", ".bashrc.original", ".env.defaults.yaml"):
+        (run / name).write_text("mine")
+    (run / ".model.safetensors.unfinished-a1b2c3d4.safetensors").write_text("half")
+    train(config)
+    assert sorted(path.name for path in run.glob(".*")) == [".bashrc.original", ".env.defaults.yaml", ".env.template"]
+
+
+def test_the_diagnosis_names_the_parameter_whose_gradient_is_no_number(configure: Configure) -> None:
+    trainer = Trainer(configure())
+    spoiled = trainer.learner.network.residual_layers[1].output_projection.bias
+    spoiled.register_hook(lambda gradient: gradient * torch.nan)
+    with pytest.raises(TrainingError, match="gradient norm nan"):
+        trainer.run()
+    (path,) = Path(trainer.config.run_dir).glob("diagnosis-*.json")
+    found = json.loads(path.read_text())
+    assert found["not_finite"] == {"weights": [], "gradients": ["residual_layers.1.output_projection.bias"]}
+
+
+def test_best_weights_begin_anew_with_other_validation_utterances_or_another_loss(
+    configure: Configure, tmp_path: Path
+) -> None:
+    run = train(configure())
+    utterances = find_utterances(configure().data, 16000)
+    write_manifest(tmp_path / "val.jsonl", utterances[1:2])
+    other = f"data.validation_manifest={tmp_path / 'val.jsonl'}"
+    assert Trainer(configure("train.iterations=9")).progress.best
+    assert not Trainer(configure("train.iterations=9", other)).progress.best
+    assert not Trainer(configure("train.iterations=9", "train.loss=l1")).progress.best
+    shutil.rmtree(run / "best")
+    train(configure("train.iterations=9"))
+    assert (run / "best" / "model.safetensors").is_file()
+
+
+def test_outputs_that_cannot_be_made_cost_a_line_and_not_the_run(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OutputMaker, "make", lambda *_: (_ for _ in ()).throw(ImportError("no matplotlib\nat all")))
+    run = train(configure("train.outputs_every=3"))
+    assert states(run)[-1].name == "training-00000006.pt"
+    told = (run / "train.log").read_text()
+    assert "no outputs of iteration 3: ImportError('no matplotlib" in told
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("WORLD_SIZE", "x", "WORLD_SIZE: expected a whole number, as torchrun sets it; got 'x'"),
+        ("WORLD_SIZE", "2", "WORLD_SIZE=2: expected MASTER_ADDR too, as torchrun sets it; it is not set"),
+    ],
+)
+def test_half_of_an_environment_of_torchrun_is_refused(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
+) -> None:
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        Trainer(configure())

@@ -2,11 +2,16 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
-from diffwave.training.learner import moving_average
+from diffwave.config import TrainingConfig
+from diffwave.data import Crops
+from diffwave.training.learner import Learner, moving_average
+from diffwave.training.processes import Processes
 from diffwave.training.trainer import Trainer
 from runs import Configure
+from tiny import random_weights
 
 
 def test_the_learning_rate_rises_and_falls_linearly(configure: Configure, monkeypatch) -> None:
@@ -58,3 +63,26 @@ def test_a_run_that_goes_on_after_its_decay_is_warmed_up_again(configure: Config
     trainer.run()
     # The last rate before was 0.05.
     assert rates == pytest.approx([0.075, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.05])
+
+
+def noise_of(config: TrainingConfig, number: int) -> Tensor:
+    learner = Learner(config, Processes(torch.device("cpu")))
+    crops = Crops(torch.tensor([number]), torch.zeros(1, 2 * learner.loss.context + 256))
+    return learner.draw(crops).noise
+
+
+def test_noise_is_a_function_of_seed_and_crop(configure: Configure) -> None:
+    first = noise_of(configure(), 5)
+    assert torch.equal(first, noise_of(configure(), 5))
+    assert not torch.equal(first, noise_of(configure(), 6))
+    assert not torch.equal(first, noise_of(configure("train.seed=1"), 5))
+
+
+def test_validation_hears_the_average_with_noise_of_its_own_for_each_utterance(configure: Configure) -> None:
+    learner = Learner(configure(), Processes(torch.device("cpu")))
+    random_weights(learner.average.module)
+    wav, steps = torch.randn(2 * learner.loss.context + 512) * 0.1, torch.tensor([5.0, 40.0])
+    before = learner.validation_losses(wav, 0, steps)
+    random_weights(learner.network, seed=1)
+    assert torch.equal(learner.validation_losses(wav, 0, steps), before)
+    assert not torch.allclose(learner.validation_losses(wav, 1, steps), before)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 import os
@@ -13,7 +14,10 @@ import pytest
 import torch
 
 from diffwave.checkpoint import load_checkpoint
+from diffwave.cli.train import _stop_on_signals
 from diffwave.config import ConfigError
+from diffwave.corpus.manifest import write_manifest
+from diffwave.data import find_utterances
 from diffwave.training.errors import TrainingError
 from diffwave.training.states import exclusive, states
 from diffwave.training.trainer import Trainer
@@ -222,7 +226,7 @@ def test_a_compiled_network_learns_the_same(configure: Configure, monkeypatch: p
     assert load_checkpoint(compiled).weights.keys() == load_checkpoint(plain).weights.keys()
 
 
-@pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, 0), (signal.SIGINT, 1)])
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, 1), (signal.SIGINT, 1)])
 def test_a_signal_ends_the_command_with_its_state_saved(
     configure: Configure, corpus: Path, number: int, workers: int
 ) -> None:
@@ -287,3 +291,33 @@ def test_loss_by_noise_adds_up_to_the_loss(configure: Configure) -> None:
             assert mean == pytest.approx(float(step.losses[inside].mean()), rel=1e-5)
     ((_, loss),) = history(run, "loss")
     assert loss == pytest.approx(float(step.losses.mean()), rel=1e-5)
+
+
+def test_validation_takes_one_utterance_of_each_speaker_first(configure: Configure, tmp_path: Path) -> None:
+    utterances = find_utterances(configure().data, 16000)
+    same = [dataclasses.replace(utterances[0], path=utterances[0].path.parent / ".." / "speaker0" / "a.flac")]
+    write_manifest(tmp_path / "val.jsonl", [utterances[0], *same, utterances[1]])
+    config = configure(f"data.validation_manifest={tmp_path / 'val.jsonl'}", "train.validation_utterances=2")
+    assert [u.speaker for u in Trainer(config).validator.utterances] == ["speaker0", "speaker1"]
+
+
+def test_a_second_request_of_a_scheduler_is_no_impatience(configure: Configure) -> None:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        _stop_on_signals(Trainer(configure()))
+        for number in before:
+            os.kill(os.getpid(), number)
+        assert callable(signal.getsignal(signal.SIGTERM))
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def test_seconds_add_up_over_restarts_and_the_best_say_so(configure: Configure) -> None:
+    run = train(configure("train.iterations=3"))
+    first = state(run / "training-00000003.pt")["progress"]["seconds"]
+    train(configure("train.iterations=4"))
+    assert state(run / "training-00000004.pt")["progress"]["seconds"] > first > 0
+    assert load_checkpoint(run / "best").training["best"] is True
+    assert load_checkpoint(run).training["best"] is False
