@@ -130,7 +130,9 @@ def write_products(output: Path, products: Products, seed: int, per_speaker: int
     for name, utterances in products.splits.items():
         write_manifest(new / f"{name}.jsonl", utterances)
     for name in folders:
-        some = choose(products.splits[name], seed, per_speaker, products.preferred, _ENOUGH)
+        # Whoever lists utterances means those and no more.
+        at_least = 0 if products.preferred else _ENOUGH
+        some = choose(products.splits[name], seed, per_speaker, products.preferred, at_least)
         lay_out(new / name, some, products.root)
     write_rejected(new, products.rejected)
     write_text(new / STATISTICS, json.dumps(products.statistics(), indent=1) + "\n")
