@@ -90,6 +90,7 @@ With the Python package `diffwave-vocoder`, beside the folder of this file:
 
 ```python
 from diffwave import Vocoder
+
 vocoder = Vocoder.from_pretrained({json.dumps(name, ensure_ascii=False)})
 wav = vocoder.synthesize(mel)  # [{config.mel.n_mels}, F] to [F * {config.mel.hop_length}]
 ```
