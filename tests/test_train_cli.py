@@ -42,6 +42,8 @@ def test_the_debug_experiment_is_a_small_version_of_the_fast_one() -> None:
         ("train.batchsize=3", "unknown setting train.batchsize; did you mean train.batch_size?"),
         ("+train.batchsize=3", "train.batchsize; did you mean train.batch_size?"),
         ("model.network.residual_chanels=3", "did you mean model.network.residual_channels?"),
+        ("train.lr=3", "unknown setting train.lr; did you mean train.learning_rate?"),
+        ("run_dir=a=b", "quote values with letters that hydra uses itself"),
         ("train.batch_size=many", "batch_size"),
         ("train.batch_size=0", "train.batch_size must be at least 1; got 0"),
         ("train.loss=huber", "train.loss must be one of l1, l2; got 'huber'"),

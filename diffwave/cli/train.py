@@ -89,15 +89,27 @@ def _explain(error: Exception, schema: DictConfig, overrides: list[str]) -> str:
     for override in overrides:
         key = override.lstrip("+~").split("=")[0]
         if key and "@" not in key and key not in known and key not in _GROUPS:
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+            near = _initialled(key, known) or difflib.get_close_matches(key, known, n=1, cutoff=0.5)
             hint = f"; did you mean {near[0]}?" if near else ""
             return f"unknown setting {key}{hint}"
     # The message says where; the cause, if there is one, says what.
     lines = [*str(error).splitlines(), *str(error.__cause__ or "").splitlines()]
-    if "LexerNoViableAlt" in str(error):
+    if "LexerNoViableAlt" in str(error) or "mismatched input" in str(error):
         lines.append("- quote values with letters that hydra uses itself: 'run_dir=\"a=b\"'")
     useful = [line.strip() for line in lines if line.strip() and not line.strip().startswith(_NOISE)]
     return " ".join(useful)
+
+
+def _initialled(key: str, known: list[str]) -> list[str]:
+    """Settings that ``key`` abbreviates: ``train.lr`` is ``train.learning_rate``."""
+    group, _, short = key.rpartition(".")
+    return [
+        name
+        for name in known
+        if name.rpartition(".")[0] == group
+        and "_" in name.rpartition(".")[2]
+        and "".join(word[0] for word in name.rpartition(".")[2].split("_")) == short
+    ]
 
 
 def _dotted(node: DictConfig, prefix: str = "") -> list[str]:
