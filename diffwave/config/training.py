@@ -133,11 +133,6 @@ class TrainingConfig:
             f"data.crop_frames={self.data.crop_frames} is a crop of {crop} samples, shorter than one frame of "
             f"model.mel.n_fft={mel.n_fft}; expected at least {-(-mel.n_fft // mel.hop_length)} frames",
         )
-        require(
-            self.train.batch_size % self.train.accumulate == 0,
-            "train.batch_size must be a multiple of train.accumulate; got "
-            f"{self.train.batch_size} and {self.train.accumulate}",
-        )
         steps, trained = self.model.sampling.steps, self.model.diffusion.steps
         require(
             steps <= trained or str(steps) in self.model.sampling.fast_betas,

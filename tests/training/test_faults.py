@@ -115,7 +115,7 @@ def test_impossible_combinations_are_refused_before_data_are_read(configure: Con
         "model.mel.hop_length=250": "mel.hop_length must be a multiple of network.squeeze; got hop_length=250",
         "model.mel.sample_rate=22050": "expected 22050 Hz, the rate of model.mel; .* has 16000 Hz",
         "train.batch_size=1000": r"train.batch_size=1000 is larger than the data: \d+ crops of 8 frames",
-        "train.accumulate=3": "train.batch_size must be a multiple of train.accumulate; got 2 and 3",
+        "train.accumulate=3": "train.batch_size=2: expected a multiple of 3, 1 processes with train.accumulate=3",
         "model.network.residual_layers=3": "another model.network: residual_layers was 2, now 3",
     }
     for override, message in cases.items():
