@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from collections.abc import Iterator
 
@@ -11,6 +12,7 @@ from torch.utils.data import DataLoader
 from diffwave.data import CropDataset, Crops, DataError, Shares
 
 _AHEAD = 4  # micro-batches that each loader process prepares
+_GRACE = 60.0  # seconds that a loader process lives on after SIGTERM; the iteration has its crops long before
 
 
 def make_loader(dataset: CropDataset, shares: Shares, workers: int, device: torch.device) -> DataLoader[Crops]:
@@ -33,6 +35,21 @@ def make_loader(dataset: CropDataset, shares: Shares, workers: int, device: torc
     )
 
 
+@contextlib.contextmanager
+def in_order(loader: DataLoader[Crops]) -> Iterator[Iterator[Crops]]:
+    """Micro-batches one after another; loader processes end with the ``with`` block.
+
+    Left to the garbage collector they would live as long as the traceback of whatever ended the block.
+    """
+    batches = iter(loader)
+    try:
+        yield batches
+    finally:
+        end_processes = getattr(batches, "_shutdown_workers", None)  # PyTorch has no public name for it
+        if end_processes is not None:
+            end_processes()
+
+
 def take(batches: Iterator[Crops], count: int) -> list[Crops]:
     """The next micro-batches.
 
@@ -48,6 +65,10 @@ def take(batches: Iterator[Crops], count: int) -> list[Crops]:
 
 
 def _leave_signals_to_the_trainer(_worker: int) -> None:
-    """They reach every process of a terminal or a job; a loader process that died of one would end the iteration."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    """They reach every process of a terminal or a job; a loader process that died of one would end the iteration.
+
+    SIGTERM is also how Python ends the processes that are left when it exits, and it waits for them: one that never
+    answered would keep the trainer alive for good.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: signal.setitimer(signal.ITIMER_REAL, _GRACE))

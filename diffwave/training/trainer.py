@@ -27,7 +27,7 @@ from diffwave.training.diagnosis import crops_of, diagnose
 from diffwave.training.errors import TrainingError
 from diffwave.training.journal import progress_bar
 from diffwave.training.learner import Learner, Step
-from diffwave.training.loading import make_loader, take
+from diffwave.training.loading import in_order, make_loader, take
 from diffwave.training.material import gather_material
 from diffwave.training.noise_levels import bin_table, sum_by_bin
 from diffwave.training.outputs import OutputMaker, summary
@@ -99,17 +99,17 @@ class Trainer:
             if self._outputs_are_missing():  # the run was killed while it made them
                 self._make_outputs()
             self._clock = time.perf_counter()
-            batches = iter(self._loader())
-            self.speed.begin()
-            while self.iteration < total:
-                self._iterate(self._next(batches))
-                bar.set_postfix_str(f"loss {self._recent[-1]:.4f}", refresh=False)
-                bar.update()
-                self._after_iteration()
-                if self._stopping:
-                    self.save()
-                    log.info("stopped at iteration %d; the same command goes on from there", self.iteration)
-                    raise KeyboardInterrupt
+            with in_order(self._loader()) as batches:
+                self.speed.begin()
+                while self.iteration < total:
+                    self._iterate(self._next(batches))
+                    bar.set_postfix_str(f"loss {self._recent[-1]:.4f}", refresh=False)
+                    bar.update()
+                    self._after_iteration()
+                    if self._stopping:
+                        self.save()
+                        log.info("stopped at iteration %d; the same command goes on from there", self.iteration)
+                        raise KeyboardInterrupt
 
     def stop(self) -> None:
         """Ask the run to save its state and end after the current iteration; a state from its middle would not do."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -77,3 +78,45 @@ def test_a_second_request_of_a_scheduler_is_no_impatience(configure: Configure) 
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def test_a_loader_process_outlives_a_signal_but_not_for_good() -> None:
+    script = """
+import time
+from diffwave.training import loading
+loading._GRACE = 1.5
+loading._leave_signals_to_the_trainer(0)
+print("ready", flush=True)
+while True:
+    time.sleep(0.1)
+"""
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=0.7)
+        assert process.wait(timeout=20) == -signal.SIGALRM
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_loader_processes_end_with_a_failed_run_whose_traceback_is_kept(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = Trainer(configure("data.workers=1"))
+    seen: list[int] = []
+
+    def fail() -> None:
+        seen.extend(process.pid or 0 for process in multiprocessing.active_children())
+        raise RuntimeError("on purpose")
+
+    monkeypatch.setattr(trainer, "_after_iteration", fail)
+    with pytest.raises(RuntimeError, match="on purpose") as caught:
+        trainer.run()
+    assert seen
+    assert not {process.pid for process in multiprocessing.active_children()} & set(seen)
+    assert caught.traceback
