@@ -146,7 +146,9 @@ class Ours:
     def trace(self, noise: Tensor, mode: str) -> Trace:
         """Run the checkpoint's own sampler on prepared noise."""
         sampler, network = self.vocoder.sampler(), self.vocoder.network
-        condition = network.condition(self.mel.unsqueeze(0), cache_projections=mode == "cached")
+        condition = network.condition(self.mel.unsqueeze(0))
+        if mode == "cached":
+            condition = network.prepare(condition, calls=len(sampler))
         states: list[Tensor] = []
         sampler.sample(
             lambda noisy, step: network(noisy, step, condition),

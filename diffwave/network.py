@@ -20,7 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from diffwave.config import ModelConfig, NetworkConfig
-from diffwave.kernels import reference
+from diffwave.kernels.layers import Backend, ResidualLayer, Stack
+from diffwave.kernels.reference import Reference
 
 _EMBEDDING_FREQUENCIES = 64
 _EMBEDDING_WIDTH = 512
@@ -33,13 +34,14 @@ class Condition:
 
     Args:
         mel: upsampled mel, shape ``[B, M, P]``.
-        projections: for each layer, the projected mel ``[B, 2C, P]``; empty if not cached.
         mask: 1 inside and 0 beyond the end of each example, shape ``[B, 1, P]``; None if all are equally long.
+        stack: the residual layers made ready for this mel, by :meth:`DiffWave.prepare`; without it, every step does
+            that anew.
     """
 
     mel: Tensor
-    projections: tuple[Tensor, ...] = ()
     mask: Tensor | None = None
+    stack: Stack | None = None
 
 
 class DiffusionEmbedding(nn.Module):
@@ -134,7 +136,7 @@ def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, dilati
 
 
 class ResidualBlock(nn.Module):
-    """One residual layer (DiffWave, figure 2a); the arithmetic is ``kernels.reference.residual_layer``.
+    """Parameters of one residual layer (DiffWave, figure 2a); the arithmetic is in ``diffwave.kernels``.
 
     Args:
         n_mels: ``M``.
@@ -150,30 +152,16 @@ class ResidualBlock(nn.Module):
         self.conditioner_projection = _convolution(n_mels, 2 * channels, 1)
         self.output_projection = _convolution(channels, 2 * channels, 1)
 
-    def forward(
-        self, x: Tensor, embedding: Tensor, condition: Tensor, mask: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Return residual stream and skip connection.
+    def weights(self) -> ResidualLayer:
+        """What a kernel needs: the parameters themselves, not copies."""
+        convolutions = (self.dilated_conv, self.conditioner_projection, self.output_projection)
+        dilated, condition, output = ((layer.weight, _bias(layer)) for layer in convolutions)
+        return ResidualLayer(*dilated, *condition, *output, self.dilation)
 
-        Args:
-            x: residual stream, shape ``[B, C, P]``.
-            embedding: of the diffusion step, shape ``[B, 512]``.
-            condition: projected mel, shape ``[B, 2C, P]``.
-            mask: 1 inside and 0 beyond the end of each example, shape ``[B, 1, P]``.
-        """
-        assert self.dilated_conv.bias is not None
-        assert self.output_projection.bias is not None
-        return reference.residual_layer(
-            x,
-            self.diffusion_projection(embedding).unsqueeze(-1),
-            condition,
-            self.dilated_conv.weight,
-            self.dilated_conv.bias,
-            self.output_projection.weight,
-            self.output_projection.bias,
-            self.dilation,
-            mask,
-        )
+
+def _bias(convolution: nn.Conv1d) -> Tensor:
+    assert convolution.bias is not None
+    return convolution.bias
 
 
 class DiffWave(nn.Module):
@@ -181,10 +169,15 @@ class DiffWave(nn.Module):
 
     Args:
         config: the whole model, since channels, hop and number of steps all shape the network.
+
+    ``backend`` runs the residual layers and may be replaced at any time; it is no part of the weights.
     """
+
+    backend: Backend
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
+        self.backend = Reference()
         network, mel = config.network, config.mel
         channels = network.residual_channels
         self.config = network
@@ -213,29 +206,30 @@ class DiffWave(nn.Module):
             return nn.Conv1d(network.residual_channels, 1, 1)
         return nn.ConvTranspose1d(network.residual_channels, 1, kernel, stride=squeeze, padding=(kernel - squeeze) // 2)
 
-    def condition(self, mel: Tensor, cache_projections: bool = False) -> Condition:
-        """Prepare a mel once for all diffusion steps.
+    def condition(self, mel: Tensor) -> Condition:
+        """Upsample a mel once for all diffusion steps.
 
         Args:
             mel: log-mel, shape ``[B, M, F]``.
-            cache_projections: also keep each layer's projection: :meth:`projection_bytes` of memory for a sixth
-                (C = 96) to a quarter (C = 64) of the arithmetic of every step. Not for training, where a condition is
-                used once.
         """
         normalised = (mel - self.config.condition_mean) / self.config.condition_std
-        condition = Condition(self.spectrogram_upsampler(normalised))
-        return self.cache_projections(condition) if cache_projections else condition
+        return Condition(self.spectrogram_upsampler(normalised))
 
-    def cache_projections(self, condition: Condition) -> Condition:
-        """Add each layer's projection to a condition."""
-        layers = range(len(self.residual_layers))
-        return replace(condition, projections=tuple(self._projected(condition, index) for index in layers))
+    def prepare(self, condition: Condition, calls: int) -> Condition:
+        """Make the residual layers ready for a condition that will be used ``calls`` times.
 
-    def projection_bytes(self, condition: Condition) -> int:
-        """Memory that :meth:`cache_projections` takes: ``2 C L`` numbers for each position."""
-        examples, _, positions = condition.mel.shape
-        numbers = 2 * self.config.residual_channels * self.config.residual_layers
-        return examples * positions * numbers * condition.mel.element_size()
+        What can be computed once is, such as the projections of the mel: a sixth (C = 96) to a quarter (C = 64) of the
+        arithmetic of every step. Later changes of weights may or may not be seen.
+        """
+        stack = self.backend.stack(self.layers(), condition.mel, condition.mask, calls)
+        return replace(condition, stack=stack)
+
+    def layers(self) -> list[ResidualLayer]:
+        """Weights of the residual layers, from first to last."""
+        return [block.weights() for block in self._blocks()]
+
+    def _blocks(self) -> list[ResidualBlock]:
+        return [block for block in self.residual_layers if isinstance(block, ResidualBlock)]
 
     def condition_batch(self, mels: list[Tensor]) -> Condition:
         """Prepare mels of different lengths for one batch, each as if it were alone.
@@ -275,26 +269,18 @@ class DiffWave(nn.Module):
         if mask is not None:
             noisy = noisy * mask.repeat_interleave(self.config.squeeze, dim=-1)[:, 0]
         x = F.relu(self.input_projection(noisy.unsqueeze(1)))  # [B, C, P]
-        embedding = self.diffusion_embedding(step)  # [B, 512]
-        total: Tensor | None = None
-        for index, layer in enumerate(self.residual_layers):
-            projected = self._projected(condition, index)
-            x, skip = layer(x, embedding, projected, mask)
-            total = skip if total is None else total + skip
-        assert total is not None
+        stack = condition.stack or self.backend.stack(self.layers(), condition.mel, mask, calls=1)
+        total = stack(x, self._shifts(step))  # [B, C, P]
         x = F.relu(self.skip_projection(total * self.config.residual_layers**-0.5))
         if mask is not None:
             x = x * mask
         output: Tensor = self.output_projection(x)  # [B, 1, N]
         return output.squeeze(1)
 
-    def _projected(self, condition: Condition, index: int) -> Tensor:
-        if condition.projections:
-            return condition.projections[index]
-        layer = self.residual_layers[index]
-        assert isinstance(layer, ResidualBlock)
-        projected: Tensor = layer.conditioner_projection(condition.mel)
-        return projected
+    def _shifts(self, step: Tensor) -> Tensor:
+        """What each layer adds to its input at these diffusion steps ``[B]``, shape ``[B, L, C]``."""
+        embedding = self.diffusion_embedding(step)  # [B, 512]
+        return torch.stack([block.diffusion_projection(embedding) for block in self._blocks()], dim=1)
 
     def receptive_field(self) -> int:
         """Audio samples on each side of an output sample that can change it."""

@@ -21,9 +21,6 @@ from diffwave.network import Condition
 from diffwave.noise import white_noise
 
 DEFAULT = "default"
-# Projections of the condition are kept between steps up to this size: about a minute of the packaged model, 4 s
-# of BASE. Faster or even wherever it was measured (docs/benchmarks/peer.md).
-_CACHE_BYTES = 1 << 30
 # A "batch" of more examples than this, each of fewer samples, is soundfile's [N, channels].
 _MOST_CHANNELS = 16
 _ETA = {"ddpm": 1.0, "ddim": 0.0}
@@ -220,8 +217,7 @@ class Vocoder:
 
     def _denoise(self, condition: Condition, sampler: Sampler, seed: int, callback: StepCallback | None) -> Tensor:
         """Run the sampler in the domain of the diffusion, ``[B, N]``."""
-        if len(sampler) > 1 and self.network.projection_bytes(condition) <= _CACHE_BYTES:
-            condition = self.network.cache_projections(condition)
+        condition = self.network.prepare(condition, len(sampler))
         samples = condition.mel.shape[-1] * self.config.network.squeeze
         examples = condition.mel.shape[0]
 

@@ -1,15 +1,23 @@
-"""Definition of the residual layer's arithmetic, in plain PyTorch.
+"""Definition of the residual layers' arithmetic, in plain PyTorch.
 
-A faster implementation has the same signature and is checked against this one.
+A faster implementation is checked against this one.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from diffwave.kernels.layers import ResidualLayer, Stack
+
+# Projections of the condition are kept between calls up to this size: about a minute of the packaged model, 4 s
+# of BASE. Faster or even wherever it was measured (docs/benchmarks/peer.md).
+CACHE_BYTES = 1 << 30
 
 
 def residual_layer(
@@ -45,3 +53,52 @@ def residual_layer(
     y = F.conv1d(torch.sigmoid(gate) * torch.tanh(signal), output_weight, output_bias)
     residual, skip = y.chunk(2, dim=1)
     return (x + residual) * math.sqrt(0.5), skip
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The residual layers one after another through :func:`residual_layer`.
+
+    Args:
+        cache_bytes: projections of the mel that would take more memory are made anew in every call.
+    """
+
+    cache_bytes: int = CACHE_BYTES
+    name: str = "reference"
+
+    def stack(self, layers: Sequence[ResidualLayer], mel: Tensor, mask: Tensor | None, calls: int) -> Stack:
+        """See :class:`~diffwave.kernels.layers.Backend`."""
+        keep = calls > 1 and projection_bytes(layers, mel) <= self.cache_bytes
+        kept = [project(layer, mel) for layer in layers] if keep else None
+
+        def run(x: Tensor, shifts: Tensor) -> Tensor:
+            total: Tensor | None = None
+            for index, layer in enumerate(layers):
+                condition = project(layer, mel) if kept is None else kept[index]
+                x, skip = residual_layer(
+                    x,
+                    shifts[:, index].unsqueeze(-1),
+                    condition,
+                    layer.dilated_weight,
+                    layer.dilated_bias,
+                    layer.output_weight,
+                    layer.output_bias,
+                    layer.dilation,
+                    mask,
+                )
+                total = skip if total is None else total + skip
+            assert total is not None
+            return total
+
+        return run
+
+
+def project(layer: ResidualLayer, mel: Tensor) -> Tensor:
+    """A layer's projection of the upsampled mel ``[B, M, P]``, shape ``[B, 2C, P]``."""
+    return F.conv1d(mel, layer.condition_weight, layer.condition_bias)
+
+
+def projection_bytes(layers: Sequence[ResidualLayer], mel: Tensor) -> int:
+    """Memory that all projections of a mel take: ``2 C L`` numbers for each position."""
+    examples, _, positions = mel.shape
+    return examples * positions * sum(layer.condition_bias.numel() for layer in layers) * mel.element_size()

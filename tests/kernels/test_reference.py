@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffwave.kernels.reference import residual_layer
+from diffwave.config import ModelConfig, NetworkConfig
+from diffwave.kernels.reference import Reference, project, projection_bytes, residual_layer
+from diffwave.network import DiffWave
 
 Arguments = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 
@@ -94,3 +96,25 @@ def test_shift_and_condition_act_where_the_figure_has_them() -> None:
     closed[:, :3] = -1e9
     _, skip = residual_layer(x, shift, closed, dilated, *rest, 1)
     torch.testing.assert_close(skip, rest[2][3:, None].expand(2, 3, 11))
+
+
+def test_the_memory_of_kept_projections_is_what_they_take() -> None:
+    layers = DiffWave(ModelConfig(network=NetworkConfig(residual_channels=4, residual_layers=3, squeeze=2))).layers()
+    mel = torch.zeros(2, 80, 5)
+    held = sum(value.nelement() * value.element_size() for value in (project(layer, mel) for layer in layers))
+    assert projection_bytes(layers, mel) == held
+
+
+def test_projections_are_kept_for_several_calls_where_they_fit() -> None:
+    layers = DiffWave(ModelConfig(network=NetworkConfig(residual_channels=4, residual_layers=3))).layers()
+    mel = torch.randn(1, 80, 64)
+    x, shifts = torch.randn(1, 4, 64), torch.randn(1, 3, 4)
+    needed = projection_bytes(layers, mel)
+    runs = [
+        Reference(limit).stack(layers, mel, None, calls) for limit, calls in ((needed, 2), (needed - 1, 2), (needed, 1))
+    ]
+    before = [run(x, shifts) for run in runs]
+    with torch.no_grad():
+        layers[1].condition_weight.add_(1)
+    changed = [not torch.equal(run(x, shifts), output) for run, output in zip(runs, before, strict=True)]
+    assert changed == [False, True, True]
