@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUTPUT ?= outputs/demo
 
-.PHONY: demo test lint install results clean
+.PHONY: demo test lint install results bench bench-gpu clean
 
-# The stamp is newer than pyproject.toml when the environment fits it.
-$(VENV)/installed: pyproject.toml
+# The stamp is newer than pyproject.toml and the C kernel when the environment fits them.
+$(VENV)/installed: pyproject.toml $(wildcard diffwave/kernels/csrc/*)
 	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"diffwave needs Python 3.11 or newer; {sys.executable} is {v.major}.{v.minor}. Choose another: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
@@ -33,6 +33,19 @@ results: install
 	mkdir -p docs/images
 	$(BIN)/diffwave show-diffusion diffwave/assets/utterance.flac --output docs/images/diffusion.png --force
 	$(BIN)/python benchmarks/quality.py --data $(DATA) --split val
+
+# How fast synthesis is, beside other vocoders: rewrites docs/benchmarks/synthesis.*; a quarter of an hour with the
+# machine to itself. The other projects' packages are kept in PEERS, if that is set: make bench PEERS=peers
+PEERS ?=
+WITH_PEERS = $(if $(PEERS),--peers $(PEERS))
+bench: install
+	$(BIN)/python benchmarks/synthesis.py $(WITH_PEERS)
+
+# The same on a CUDA GPU, after the kernels and the training step, of which synthesis.md takes figures over.
+bench-gpu: install
+	$(BIN)/python benchmarks/kernels.py
+	$(BIN)/python benchmarks/training.py --only throughput --device cuda $(if $(wildcard $(PEERS)/lmnt/diffwave),--peer $(PEERS)/lmnt)
+	$(BIN)/python benchmarks/synthesis.py --sections peers,ours --device cuda $(WITH_PEERS)
 
 clean:
 	rm -rf $(VENV) outputs build *.egg-info

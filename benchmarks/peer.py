@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import unittest.mock
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -130,11 +131,16 @@ def _features(network: DiffWave, config: ModelConfig, wav: Tensor, mel: Tensor) 
     noise = torch.randn(len(steps), len(wav), generator=torch.Generator().manual_seed(1))
     noisy = schedule.add_noise(wav.expand(len(steps), -1), noise, steps)
     seen: list[Tensor] = []
-    handle = network.output_projection.register_forward_pre_hook(lambda _, given: seen.append(given[0][0].T))
+    hidden = network.hidden
+
+    def watch(total: Tensor, mask: Tensor | None) -> Tensor:
+        seen.append(hidden(total, mask)[0])
+        return seen[-1].unsqueeze(0)
+
     condition = network.condition(mel.unsqueeze(0))
-    for row, step in zip(noisy, steps, strict=True):
-        network(row.unsqueeze(0), step.reshape(1), condition)
-    handle.remove()
+    with unittest.mock.patch.object(network, "hidden", watch):
+        for row, step in zip(noisy, steps, strict=True):
+            network(row.unsqueeze(0), step.reshape(1), condition)
     features = torch.cat(seen).double()  # [S * N, C]
     return torch.cat([features, torch.ones(len(features), 1)], dim=1), noise.flatten().double()
 

@@ -130,7 +130,7 @@ class Ours:
     def __init__(self, model: Path, mel: Tensor) -> None:
         from diffwave.vocoder import Vocoder
 
-        self.vocoder, self.mel = Vocoder.from_pretrained(model, "cpu"), mel
+        self.vocoder, self.mel = Vocoder.from_pretrained(model, "cpu", precision="float32"), mel
 
     def parameters(self) -> int:
         """Number of parameters of the network."""

@@ -94,10 +94,29 @@ class MelUpsampler(nn.Module):
 
     def forward(self, mel: Tensor) -> Tensor:
         """Upsample ``[B, M, F]`` to ``[B, M, F * factor]``."""
-        x = mel.unsqueeze(1)  # [B, 1, M, F]
-        x = F.leaky_relu(self.conv1(x), _LEAKY_SLOPE)
-        x = F.leaky_relu(self.conv2(x), _LEAKY_SLOPE)
-        return x.squeeze(1)
+        x = F.leaky_relu(_stretch(self.conv1, mel), _LEAKY_SLOPE)
+        return F.leaky_relu(_stretch(self.conv2, x), _LEAKY_SLOPE)
+
+
+def _stretch(convolution: nn.ConvTranspose2d, x: Tensor) -> Tensor:
+    """Transposed convolution over bands and time ``[B, M, F] -> [B, M, F * stride]``, as one product.
+
+    With ``2 * stride`` taps, the ``stride`` outputs between two frames see these frames alone, in three bands: six
+    numbers. A convolution of a single channel is slow in every library.
+    """
+    stride, margin = convolution.stride[1], convolution.padding[1]
+    if stride == 1:
+        plain: Tensor = convolution(x.unsqueeze(1))
+        return plain.squeeze(1)
+    examples, bands, frames = x.shape
+    assert isinstance(margin, int)
+    assert convolution.bias is not None
+    padded = F.pad(x, (1, 1, 1, 1))
+    seen = [padded[:, band : band + bands, frame : frame + frames + 1] for band in (2, 1, 0) for frame in (1, 0)]
+    taps = convolution.weight[0, 0].view(6, stride)  # [3, 2 stride]: of each band the later frame's, the earlier one's
+    between = torch.stack(seen, dim=-1) @ taps  # [B, M, F + 1, stride]
+    laid = between.reshape(examples, bands, -1)
+    return laid[..., margin : margin + frames * stride] + convolution.bias
 
 
 def upsampling_factors(factor: int) -> tuple[int, int]:
@@ -125,6 +144,27 @@ def _upsampling_convolution(stride: int) -> nn.ConvTranspose2d:
     )
     nn.init.kaiming_normal_(convolution.weight)
     return convolution
+
+
+def overlap_add(windows: Tensor, stride: int) -> Tensor:
+    """Lay windows over each other and add, centred: what a transposed convolution does after its product.
+
+    Args:
+        windows: shape ``[B, P, K]``, ``K`` a multiple of ``stride``.
+        stride: from one window to the next; what stands out on both sides is cut off.
+
+    Returns:
+        Shape ``[B, P * stride]``.
+    """
+    examples, positions, kernel = windows.shape
+    count = kernel // stride
+    parts = windows.reshape(examples, positions, count, stride)
+    if count == 1:
+        return parts.reshape(examples, -1)
+    # Part j of window p lies at stride p + j.
+    laid = torch.stack([F.pad(parts[:, :, j], (0, 0, j, count - 1 - j)) for j in range(count)]).sum(dim=0)
+    margin = (kernel - stride) // 2
+    return laid.reshape(examples, -1)[:, margin : margin + positions * stride]
 
 
 def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, dilation: int = 1) -> nn.Conv1d:
@@ -244,13 +284,14 @@ class DiffWave(nn.Module):
         inside = torch.arange(longest, device=padded.device) < ends[:, None]  # [B, P]
         return Condition(padded, mask=inside.unsqueeze(1).to(padded.dtype))
 
-    def forward(self, noisy: Tensor, step: Tensor, condition: Condition) -> Tensor:
+    def forward(self, noisy: Tensor, step: Tensor, condition: Condition, shifts: Tensor | None = None) -> Tensor:
         """Predict the noise (or the velocity, by ``parameterization``).
 
         Args:
             noisy: noisy waveform, shape ``[B, N]``.
             step: diffusion step of each example, may be fractional, shape ``[B]``.
             condition: of mels with ``N / hop_length`` frames, from :meth:`condition`.
+            shifts: of these steps, from :meth:`shifts`, where they are known already, shape ``[B, L, C]``.
 
         Returns:
             Shape ``[B, N]``.
@@ -268,16 +309,36 @@ class DiffWave(nn.Module):
         mask = condition.mask
         if mask is not None:
             noisy = noisy * mask.repeat_interleave(self.config.squeeze, dim=-1)[:, 0]
-        x = F.relu(self.input_projection(noisy.unsqueeze(1)))  # [B, C, P]
+        x = F.relu(self._enter(noisy))
         stack = condition.stack or self.backend.stack(self.layers(), condition.mel, mask, calls=1)
-        total = stack(x, self._shifts(step))  # [B, C, P]
-        x = F.relu(self.skip_projection(total * self.config.residual_layers**-0.5))
-        if mask is not None:
-            x = x * mask
-        output: Tensor = self.output_projection(x)  # [B, 1, N]
-        return output.squeeze(1)
+        total = stack(x, self.shifts(step) if shifts is None else shifts)  # [B, C, P]
+        return self._leave(self.hidden(total, mask))
 
-    def _shifts(self, step: Tensor) -> Tensor:
+    def _enter(self, noisy: Tensor) -> Tensor:
+        """The input convolution ``[B, N] -> [B, C, P]``, as one product of all its windows with the kernel.
+
+        A convolution of a single channel is slow in every library; its windows are few numbers more than the samples.
+        """
+        kernel, stride = self.input_projection.kernel_size[0], self.config.squeeze
+        margin = (kernel - stride) // 2
+        windows = F.pad(noisy, (margin, margin)).unfold(-1, kernel, stride)  # [B, P, K]
+        return F.linear(windows, self.input_projection.weight[:, 0], self.input_projection.bias).transpose(1, 2)
+
+    def hidden(self, total: Tensor, mask: Tensor | None) -> Tensor:
+        """What the output layer sees of the skip connections, ``[B, C, P] -> [B, P, C]``."""
+        total = total.transpose(1, 2) * self.config.residual_layers**-0.5
+        x = F.relu(F.linear(total, self.skip_projection.weight[..., 0], self.skip_projection.bias))
+        return x if mask is None else x * mask.transpose(1, 2)
+
+    def _leave(self, hidden: Tensor) -> Tensor:
+        """The output layer ``[B, P, C] -> [B, N]``: one product, then overlapping windows."""
+        weight, bias = self.output_projection.weight, self.output_projection.bias
+        assert bias is not None
+        # [C, 1, K], or [1, C, 1] in the paper's network
+        product = weight[:, 0] if isinstance(self.output_projection, nn.ConvTranspose1d) else weight[0]
+        return overlap_add(hidden @ product, self.config.squeeze) + bias
+
+    def shifts(self, step: Tensor) -> Tensor:
         """What each layer adds to its input at these diffusion steps ``[B]``, shape ``[B, L, C]``."""
         embedding = self.diffusion_embedding(step)  # [B, 512]
         return torch.stack([block.diffusion_projection(embedding) for block in self._blocks()], dim=1)

@@ -1,0 +1,42 @@
+/* Entry points of the native kernel; called through ctypes, which holds no lock meanwhile. */
+#if defined(__x86_64__) && defined(__GNUC__) && defined(__linux__)
+#pragma GCC target("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")
+#define DIFFWAVE_NATIVE 1
+#endif
+
+#include <stdint.h>
+
+#ifdef DIFFWAVE_NATIVE
+#include "backward.h"
+
+/* Floats that one layer's sums take in `Backward.sums`. */
+int64_t diffwave_sums(const Shape *shape) { return sums_of(shape).size; }
+
+/* Positions of a block of backward: rows of `Backward.mel_gradient` are rounded up to it. */
+int64_t diffwave_stretch(void) { return STRETCH; }
+
+typedef struct {
+    const Shape *shape;
+    const Parameters *parameters;
+    const Packed *packed;
+} Packing;
+
+static void run_packing(void *task, Team *team, int64_t member) {
+    const Packing *p = task;
+    for (int64_t layer = member; layer < p->shape->layers; layer += team->size) {
+        pack_forward(p->shape, p->parameters + layer, p->packed, layer);
+        if (p->packed->dilated_back) pack_backward(p->shape, p->parameters + layer, p->packed, layer);
+    }
+}
+
+void diffwave_pack(const Shape *shape, const Parameters *parameters, const Packed *packed) {
+    Packing task = {shape, parameters, packed};
+    run_team(shape->threads, run_packing, &task);
+}
+
+void diffwave_conditions(Conditions *task) { run_team(task->shape.threads, run_conditions, task); }
+
+void diffwave_forward(Forward *task) { run_team(task->shape.threads, run_forward, task); }
+
+void diffwave_backward(Backward *task) { run_team(task->shape.threads, run_backward, task); }
+#endif

@@ -1,0 +1,177 @@
+"""The compiled C kernel: whether it can run here, what it is told of a batch, and its weights (``csrc/``)."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from diffwave.kernels.layers import ResidualLayer
+
+_MOST_CHANNELS, _MOST_BANDS = 256, 512  # of the kernel's scratch memory
+_NEEDED = ("avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_bf16")
+
+
+def unavailable(device: torch.device, channels: int) -> str | None:
+    """Why the kernel cannot run there, in words; None if it can.
+
+    Args:
+        device: where the network is.
+        channels: ``C``.
+    """
+    if device.type != "cpu":
+        return f"expected a CPU; got {device}"
+    if channels % 32 or channels > _MOST_CHANNELS:
+        return f"expected residual_channels to be a multiple of 32 up to {_MOST_CHANNELS}; got {channels}"
+    missing = [flag for flag in _NEEDED if flag not in _processor_flags()]
+    if missing:
+        return f"expected a processor with AVX512-BF16; this one has no {missing[0]}"
+    if _library() is None:
+        return "expected the compiled kernel; it was not built when diffwave was installed (is there a C compiler?)"
+    return None
+
+
+@functools.cache
+def _processor_flags() -> frozenset[str]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return frozenset()
+    return frozenset(next((line.split(":", 1)[1].split() for line in lines if line.startswith("flags")), []))
+
+
+@functools.cache
+def _library() -> ctypes.CDLL | None:
+    for path in sorted(Path(__file__).parent.glob("_native*.so")):
+        try:
+            library = ctypes.CDLL(str(path))
+        except OSError:
+            continue
+        if hasattr(library, "diffwave_forward"):
+            library.diffwave_sums.restype = library.diffwave_stretch.restype = ctypes.c_int64
+            return library
+    return None
+
+
+class ShapeStructure(ctypes.Structure):
+    """``Shape`` of ``csrc/stack.h``."""
+
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("layers", "examples", "positions", "channels", "bands", "threads")),
+        ("reach", ctypes.c_int64),
+        ("dilations", ctypes.c_void_p),
+        ("lengths", ctypes.c_void_p),
+    ]
+
+
+_PACKED = ("dilated", "output", "condition", "gate_bias", "output_bias")
+_PACKED_BACK = ("dilated_back", "output_back", "condition_back")
+
+
+class PackedStructure(ctypes.Structure):
+    """``Packed`` of ``csrc/pack.h``."""
+
+    _fields_ = [(name, ctypes.c_void_p) for name in (*_PACKED, *_PACKED_BACK)]
+
+
+def pointer(tensor: Tensor | None) -> int | None:
+    """Where a tensor's numbers lie, for C; NULL for None."""
+    return None if tensor is None else tensor.data_ptr()
+
+
+@dataclass(frozen=True, eq=False)
+class Sizes:
+    """What the kernel is told of a batch.
+
+    Args:
+        layers, examples, positions, channels, bands: ``L``, ``B``, ``P``, ``C``, ``M``.
+        dilations: of the layers, int64, shape ``[L]``.
+        lengths: positions of each example, int64, shape ``[B]``.
+    """
+
+    layers: int
+    examples: int
+    positions: int
+    channels: int
+    bands: int
+    dilations: Tensor
+    lengths: Tensor
+
+    @classmethod
+    def of(cls, layers: Sequence[ResidualLayer], mel: Tensor, mask: Tensor | None) -> Sizes:
+        """Of layers and an upsampled mel ``[B, M, P]`` with its mask ``[B, 1, P]``."""
+        examples, bands, positions = mel.shape
+        lengths = torch.full((examples,), positions) if mask is None else mask[:, 0].sum(dim=-1).long()
+        dilations = torch.tensor([layer.dilation for layer in layers])
+        return cls(len(layers), examples, positions, layers[0].output_weight.shape[1], bands, dilations, lengths)
+
+    @property
+    def reach(self) -> int:
+        """The largest dilation."""
+        return int(self.dilations.max())
+
+    @property
+    def rows(self) -> int:
+        """Of an example with its margins of zeros."""
+        return self.positions + 3 * self.reach
+
+    def shape(self) -> ShapeStructure:
+        """For C."""
+        sizes = (self.layers, self.examples, self.positions, self.channels, self.bands, torch.get_num_threads())
+        return ShapeStructure(*sizes, self.reach, self.dilations.data_ptr(), self.lengths.data_ptr())
+
+
+class PackedWeights:
+    """Weights in bfloat16 in the order in which the kernel reads them.
+
+    Args:
+        layers: the weights.
+        sizes: of the batch.
+        backward: also in the order of the backward pass.
+    """
+
+    def __init__(self, layers: Sequence[ResidualLayer], sizes: Sizes, backward: bool = False) -> None:
+        count, channels, bands = sizes.layers, sizes.channels, sizes.bands
+        half = functools.partial(torch.empty, dtype=torch.bfloat16)
+        self.tensors = {
+            "dilated": half(count * 8 * channels**2),
+            "output": half(count * 2 * channels**2),
+            "condition": half(count * 4 * channels * ((bands + 1) // 2)),
+            "gate_bias": torch.empty(count * 2 * channels),
+            "output_bias": torch.empty(count * 2 * channels),
+        }
+        if backward:
+            self.tensors["dilated_back"] = half(count * 8 * channels**2)
+            self.tensors["output_back"] = half(count * 2 * channels**2)
+            self.tensors["condition_back"] = half(count * 2 * channels * (-(-bands // 16) * 16))
+        values = [value for layer in layers for value in parameters(layer)]
+        pointers = torch.tensor([value.data_ptr() for value in values])
+        shape, packed = sizes.shape(), self.pointers()
+        library().diffwave_pack(ctypes.byref(shape), ctypes.c_void_p(pointers.data_ptr()), ctypes.byref(packed))
+
+    def pointers(self) -> PackedStructure:
+        """For C."""
+        return PackedStructure(*(pointer(self.tensors.get(name)) for name in (*_PACKED, *_PACKED_BACK)))
+
+
+def parameters(layer: ResidualLayer) -> list[Tensor]:
+    """A layer's six parameters, float32 and contiguous, in the order of ``Parameters`` in ``csrc/stack.h``."""
+    weights = (layer.dilated_weight, layer.dilated_bias, layer.condition_weight, layer.condition_bias)
+    return [value.detach().float().contiguous() for value in (*weights, layer.output_weight, layer.output_bias)]
+
+
+def library() -> ctypes.CDLL:
+    """The compiled kernel.
+
+    Raises:
+        RuntimeError: if it was not built; see :func:`unavailable`.
+    """
+    found = _library()
+    if found is None:
+        raise RuntimeError("native kernel: it was not built when diffwave was installed")
+    return found
