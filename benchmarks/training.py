@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 import training_exact
+import training_kernel
 import training_runs
 import training_speed
 from diffwave.files import write_text
@@ -29,6 +30,7 @@ from training_page import exact, page
 
 SECTIONS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "throughput": training_speed.throughput,
+    "kernel": training_kernel.kernel,
     "wait": training_runs.wait,
     "gradients": training_exact.gradients,
     "kills": training_exact.kills,
@@ -43,7 +45,9 @@ def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), metavar="SECTION")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "benchmarks", help="folder of the two files")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="for throughput and wait")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="for throughput, wait, resume")
+    parser.add_argument(
+        "--threads", type=int, default=torch.get_num_threads(), help="for throughput, kernel, wait, resume"
+    )
     parser.add_argument("--data", type=Path, help="folder of audio at 16 kHz; copies of three recordings if not given")
     speed = parser.add_argument_group("throughput")
     speed.add_argument("--peer", type=Path, help=f"folder that holds diffwave {PEER_VERSION}; installed if not given")
@@ -53,6 +57,7 @@ def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
     every = sorted({turn for turns in training_speed.TURNS.values() for turn in turns})
     speed.add_argument("--turns", nargs="+", choices=every, help="what takes turns (default: all for the device)")
     others = parser.add_argument_group("the others")
+    others.add_argument("--kernel-rounds", type=int, default=15, help="after two to warm up")
     others.add_argument("--wait-lines", type=int, default=3, help="lines of history, of 20 iterations each")
     others.add_argument("--kills", type=int, default=20)
     others.add_argument("--seed", type=int, default=0, help="of the kills")
@@ -73,6 +78,7 @@ def command(name: str, options: argparse.Namespace) -> str:
     words = [f"python benchmarks/training.py --only {name}"]
     settings = {
         "throughput": ("device", "threads", "batch", "rounds"),
+        "kernel": ("threads", "kernel_rounds"),
         "wait": ("device", "threads", "wait_lines"),
         "gradients": (),
         "kills": ("kills", "seed"),

@@ -8,6 +8,7 @@ from training_sections import SECTIONS, best_peer, mode
 from training_speed import agrees
 
 CPU_TARGET, GPU_TARGET, WAIT_TARGET, MEMORY_TARGET = 1.5, 3.0, 0.03, 0.01
+KERNEL_TARGET = 2.0
 KILLS = 20
 EQUAL = ("states", "checkpoints", "history")
 
@@ -83,6 +84,14 @@ def _speed(results: dict[str, Any], device: str, target: float) -> tuple[str, st
     return what, f"≥ {target:g}", said + more, verdicts
 
 
+def _kernel(found: dict[str, Any]) -> tuple[str, str]:
+    if "unavailable" in found:
+        return f"cannot run: {found['unavailable']}", "**missed**"
+    ratio, threads = found["speed_ratio"]["native"], found["setting"]["threads"]
+    said = f"{ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f}), {threads} threads"
+    return said, verdict(ratio["median"] >= KERNEL_TARGET)
+
+
 def _wait(found: dict[str, Any]) -> tuple[str, str]:
     shares = {name: row["data_wait"]["median"] for name, row in found["workers"].items()}
     said = ", ".join(f"{share:.2%} with {name} loader processes" for name, share in shares.items())
@@ -107,6 +116,12 @@ def _memory(found: dict[str, Any]) -> tuple[str, str]:
 
 _DEVICES = {"cpu": "CPU", "cuda": "GPU"}
 _JUDGES = (
+    (
+        "kernel",
+        "step of the default model beside PyTorch's convolutions, bfloat16, on a CPU",
+        f"≥ {KERNEL_TARGET:g}",
+        _kernel,
+    ),
     ("wait", "time spent waiting for data", f"< {WAIT_TARGET:.0%}", _wait),
     ("gradients", "gradients of two processes against one", "≤ 1e-06", _gradients),
     ("kills", f"{KILLS} kills at random moments", "nothing differs", _kills),

@@ -100,6 +100,43 @@ def _reading(found: dict[str, Any]) -> list[str]:
     ]
 
 
+_KERNEL_LABELS = {
+    "convolutions": "PyTorch's convolutions, autocast",
+    "reference": "`train.backend=reference`",
+    "native": "`train.backend=native`, the C kernel",
+}
+
+
+def kernel(found: dict[str, Any]) -> list[str]:
+    """The default model through the C kernel and without it."""
+    if "unavailable" in found:
+        return [f"The kernel cannot run where this was measured: {found['unavailable']}."]
+    setting = found["setting"]
+    lines = [
+        "`experiment=librispeech_fast` (the default model) in bfloat16: a whole step, from samples in memory to moved "
+        "weights, on the same crops. The first row is the same network with PyTorch's convolutions everywhere; the "
+        "second keeps those of the residual layers and writes the others, which have a single channel on one side, as "
+        f"matrix products; the third runs the residual layers in the C kernel. {setting['batch']} crops of "
+        f"{setting['frames']} frames, {setting['threads']} thread{'s' if setting['threads'] > 1 else ''}, turn by "
+        "turn.",
+        "",
+        "| residual layers | ms per step, median | min to max | speed | gradient's error |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for name, taken in found["seconds"].items():
+        ratio = found["speed_ratio"].get(name)
+        speed = f"{ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f})" if ratio else "1"
+        times = f"{1000 * taken['median']:.0f} | {1000 * taken['min']:.0f} to {1000 * taken['max']:.0f}"
+        lines.append(f"| {_KERNEL_LABELS[name]} | {times} | {speed} | {found['gradient_difference'][name]:.2%} |")
+    lines += [
+        "",
+        f"Speed is the first row's time over the others', within each of {setting['rounds']} rounds: median, and the "
+        "extremes. The gradient's error is the norm of its difference from the one in float32, over the norm of that. "
+        f"Load average before the rounds: {found['load_before']:.1f}.",
+    ]
+    return [*lines, "", measured(found)]
+
+
 def wait(found: dict[str, Any]) -> list[str]:
     """Share of time spent waiting, with and without loader processes."""
     setting = found["setting"]
@@ -225,6 +262,7 @@ def measured(found: dict[str, Any]) -> str:
 
 SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], list[str]]]] = {
     "throughput": ("A training step beside lmnt-com's", throughput),
+    "kernel": ("The default model and the C kernel", kernel),
     "wait": ("Waiting for data", wait),
     "gradients": ("Two processes against one", gradients),
     "kills": ("Kills", kills),

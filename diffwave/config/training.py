@@ -55,7 +55,9 @@ class OptimizationConfig:
         loss: ``l1`` or ``l2``.
         gradient_clip: largest norm of the gradient.
         ema_decay: of the exponential moving average of the weights, which is what a checkpoint exports.
-        precision: ``float32`` or ``bfloat16`` (autocast).
+        precision: ``float32`` or ``bfloat16`` (autocast, and the kernels where they can run).
+        backend: of the residual layers: ``reference`` (plain PyTorch), ``native`` (the C kernel, CPU, bfloat16),
+            ``triton`` (GPU, bfloat16), or ``auto``: in bfloat16 the kernel that can run, in float32 the reference.
         compile: run the network through ``torch.compile``.
         deterministic: only use algorithms that give the same bits every time; on a CPU they do anyway.
         device: ``auto``, ``cpu`` or ``cuda``.
@@ -79,6 +81,7 @@ class OptimizationConfig:
     gradient_clip: float = 1.0
     ema_decay: float = 0.999
     precision: str = "float32"
+    backend: str = "auto"
     compile: bool = False
     deterministic: bool = False
     device: str = "auto"
@@ -96,6 +99,11 @@ class OptimizationConfig:
     def __post_init__(self) -> None:
         one_of("train.loss", self.loss, ("l1", "l2"))
         one_of("train.precision", self.precision, ("float32", "bfloat16"))
+        one_of("train.backend", self.backend, ("auto", "reference", "native", "triton"))
+        require(
+            not self.compile or self.backend in ("auto", "reference"),
+            f"train.compile=true compiles the reference; expected train.backend=auto or reference; got {self.backend}",
+        )
         one_of("train.device", self.device, ("auto", "cpu", "cuda"))
         counts = ("iterations", "batch_size", "accumulate", "checkpoint_every", "validate_every", "log_every")
         for name in (*counts, "keep_checkpoints", "validation_utterances", "output_utterances"):

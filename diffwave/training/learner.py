@@ -17,6 +17,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from diffwave.config import TrainingConfig
 from diffwave.data import Crops
+from diffwave.kernels.dispatch import choose
 from diffwave.network import DiffWave
 from diffwave.training.loss import Batch, DiffusionLoss, Objective
 from diffwave.training.processes import Processes
@@ -55,10 +56,12 @@ class Learner:
         self.device = processes.device
         torch.manual_seed(settings.seed)
         self.network = DiffWave(config.model).to(self.device)
+        wanted = "reference" if settings.compile else settings.backend
+        channels = config.model.network.residual_channels
+        self.network.backend = choose(wanted, settings.precision, self.device, channels).backend
         self.average = AveragedModel(self.network, multi_avg_fn=moving_average(settings.ema_decay))
-        on_gpu = self.device.type == "cuda"
         # Rate 0: it rises from what it was, also in a run that goes on (see rate).
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=0.0, fused=on_gpu)
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=0.0, fused=True)
         self.loss = DiffusionLoss(config.model, settings.loss, settings.precision).to(self.device)
         run = torch.compile(self.network) if settings.compile else self.network
         self._objective = Objective(self.network, self.loss, run)
