@@ -6,6 +6,8 @@ One front end serves training, synthesis and evaluation, on the device of its in
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -213,21 +215,40 @@ def _spread(weights: Tensor, bands: Tensor) -> Tensor:
     covered = total > 1e-8
     values = (weights / total.clamp_min(1e-8)).t() @ bands
     index = torch.arange(len(total), device=weights.device)
-    first, last = int(index[covered][0]), int(index[covered][-1])
+    # As tensors: to read them as numbers would wait for a GPU, in every iteration of the consistency.
+    first, last = torch.where(covered, index, len(total)).min(), torch.where(covered, index, -1).max()
     return values[:, index.clamp(first, last)]
 
 
 def mel_filterbank(config: MelConfig) -> Tensor:
-    """Triangular filters ``[M, K]``, ``K = n_fft / 2 + 1``, by torchaudio."""
-    from diffwave.audio import import_torchaudio
+    """Triangular filters ``[M, K]``, ``K = n_fft / 2 + 1``.
 
-    filters: Tensor = import_torchaudio().functional.melscale_fbanks(
-        n_freqs=config.n_fft // 2 + 1,
-        f_min=config.f_min,
-        f_max=config.f_max,
-        n_mels=config.n_mels,
-        sample_rate=config.sample_rate,
-        norm=None if config.mel_norm == "none" else config.mel_norm,
-        mel_scale=config.mel_scale,
-    )  # [K, M]
-    return filters.t().contiguous()
+    The same as ``torchaudio.functional.melscale_fbanks``, which would take longer to import than all else but PyTorch.
+    """
+    ends = _hz_to_mel(torch.tensor([config.f_min, config.f_max], dtype=torch.float64), config.mel_scale)
+    corners = _mel_to_hz(torch.linspace(ends[0], ends[1], config.n_mels + 2, dtype=torch.float64), config.mel_scale)
+    bins = torch.linspace(0, config.sample_rate // 2, config.n_fft // 2 + 1, dtype=torch.float64)  # [K]
+    width = corners.diff()[:, None]  # [M + 1, 1]
+    distance = bins - corners[:, None]  # [M + 2, K]
+    filters = torch.minimum(distance[:-2] / width[:-1], -distance[2:] / width[1:]).clamp_min(0)  # [M, K]
+    if config.mel_norm == "slaney":
+        filters = filters * (2 / (corners[2:] - corners[:-2]))[:, None]
+    return filters.float().contiguous()
+
+
+# Slaney's scale (Auditory Toolbox, 1998): linear up to 1 kHz, then logarithmic; 27 steps multiply by 6.4.
+_LINEAR_HZ, _KNEE_HZ, _LOG_STEP = 200.0 / 3, 1000.0, math.log(6.4) / 27
+
+
+def _hz_to_mel(hz: Tensor, scale: str) -> Tensor:
+    if scale == "htk":
+        return 2595.0 * torch.log10(1 + hz / 700.0)
+    above = _KNEE_HZ / _LINEAR_HZ + (hz.clamp_min(_KNEE_HZ) / _KNEE_HZ).log() / _LOG_STEP
+    return torch.where(hz < _KNEE_HZ, hz / _LINEAR_HZ, above)
+
+
+def _mel_to_hz(mel: Tensor, scale: str) -> Tensor:
+    if scale == "htk":
+        return 700.0 * (torch.pow(10.0, mel / 2595.0) - 1)
+    knee = _KNEE_HZ / _LINEAR_HZ
+    return torch.where(mel < knee, mel * _LINEAR_HZ, _KNEE_HZ * ((mel - knee) * _LOG_STEP).exp())

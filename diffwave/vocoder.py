@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import numbers
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -13,17 +12,18 @@ from torch import Tensor
 
 from diffwave.checkpoint import Checkpoint, CheckpointError, load_checkpoint
 from diffwave.config import ModelConfig
-from diffwave.devices import pick_device
+from diffwave.denoising import Denoiser, make_sampler
+from diffwave.devices import in_pieces, pick_device
 from diffwave.diffusion import DiffusionProcess, NoiseSchedule, Prior, Sampler
+from diffwave.graphs import Graphs
+from diffwave.kernels.dispatch import choose
 from diffwave.mel import MelConsistency, MelSpectrogram, MelWarning
 from diffwave.model import make_prior
 from diffwave.network import Condition
-from diffwave.noise import white_noise
 
 DEFAULT = "default"
 # A "batch" of more examples than this, each of fewer samples, is soundfile's [N, channels].
 _MOST_CHANNELS = 16
-_ETA = {"ddpm": 1.0, "ddim": 0.0}
 
 # (index of the step just done, counting down to 0; state as a waveform [B, N]; clean estimate [B, N])
 StepCallback = Callable[[int, Tensor, Tensor], None]
@@ -35,6 +35,15 @@ class Vocoder:
     Args:
         checkpoint: configuration and weights.
         device: where to run: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        backend: what runs the residual layers: ``auto``, ``reference``, ``compiled``, ``native`` (CPU) or ``triton``
+            (GPU); ``auto`` is the kernel made for the device, or the reference where that cannot run.
+        precision: ``float32``, ``bfloat16``, or ``auto``: what the backend is fastest in.
+        graphs: on a GPU, record the sampler as a CUDA graph when a length comes up again (:mod:`diffwave.graphs`).
+
+    Raises:
+        BackendError: if a backend is named that cannot run on the device, or not in the precision that is named.
+
+    ``backend`` and ``precision`` tell what was chosen.
 
     >>> vocoder = Vocoder.from_pretrained(device="cpu")
     >>> mel = vocoder.mel(torch.zeros(16000))
@@ -44,33 +53,58 @@ class Vocoder:
     torch.Size([16128])
     """
 
-    def __init__(self, checkpoint: Checkpoint, device: str | torch.device = "auto") -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        device: str | torch.device = "auto",
+        backend: str = "auto",
+        precision: str = "auto",
+        graphs: bool = True,
+    ) -> None:
         self.device = pick_device(device) if isinstance(device, str) else device
         self.config: ModelConfig = checkpoint.config
         self.training_story = checkpoint.training
+        choice = choose(backend, precision, self.device, self.config.network.residual_channels)
+        self.precision = choice.precision
         self.network = checkpoint.build(self.device)
+        self.network.backend = choice.backend
         self.front_end = MelSpectrogram(self.config.mel).to(self.device)
         self.schedule = NoiseSchedule.from_config(self.config.diffusion)
         self.process = DiffusionProcess(self.schedule, self.config.network.parameterization)
+        self._denoiser = Denoiser.on(self.device, self.network, self.process, choice)
+        self._graphs = Graphs.on(self.device, self._denoiser) if graphs and self.device.type == "cuda" else None
 
     @classmethod
-    def from_pretrained(cls, name_or_path: str | Path = DEFAULT, device: str | torch.device = "auto") -> Vocoder:
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path = DEFAULT,
+        device: str | torch.device = "auto",
+        backend: str = "auto",
+        precision: str = "auto",
+        graphs: bool = True,
+    ) -> Vocoder:
         """Load a checkpoint folder, or one that the package ships.
 
         Args:
             name_or_path: ``default``, or a folder with ``model.safetensors`` and ``config.json``.
-            device: where to run.
+            device, backend, precision, graphs: see :class:`Vocoder`.
 
         Raises:
             CheckpointError: if there is no such checkpoint or it is damaged.
             DeviceError: if the device is not there.
+            BackendError: if the backend or the precision cannot be had.
         """
         folder = _checkpoint_folder(name_or_path)
         checkpoint = load_checkpoint(folder)
         try:
-            return cls(checkpoint, device)
+            return cls(checkpoint, device, backend, precision, graphs)
         except CheckpointError as error:
             raise CheckpointError(f"{folder}: {error}") from None
+
+    @property
+    def backend(self) -> str:
+        """What runs the residual layers."""
+        return self.network.backend.name
 
     @property
     def sample_rate(self) -> int:
@@ -116,20 +150,7 @@ class Vocoder:
         Raises:
             ValueError: for an impossible number of steps or an unknown sampler.
         """
-        settings = self.config.sampling
-        kind, wanted = sampler or settings.sampler, settings.steps if steps is None else steps
-        if kind not in _ETA:
-            raise ValueError(f"sampler: expected ddpm or ddim; got {kind!r}")
-        if not isinstance(wanted, bool) and isinstance(wanted, numbers.Integral):
-            wanted = int(wanted)
-        if wanted == "full":
-            return Sampler.full(self.schedule, _ETA[kind], settings.clip)
-        if not isinstance(wanted, int) or isinstance(wanted, bool):
-            raise ValueError(f"steps: expected a number or 'full'; got {wanted!r}")
-        betas = settings.fast_betas.get(str(wanted))
-        if betas:
-            return Sampler.fast(self.schedule, betas, _ETA[kind], settings.clip)
-        return Sampler.spaced(self.schedule, wanted, _ETA[kind], settings.clip)
+        return make_sampler(self.config.sampling, self.schedule, steps, sampler)
 
     def synthesize(
         self,
@@ -155,6 +176,7 @@ class Vocoder:
 
         Raises:
             ValueError: if the mel cannot be of this model's convention.
+            MemoryError: if an example does not fit into memory, even alone.
 
         Warns:
             MelWarning: if the mel is in range but looks like one of another convention.
@@ -164,12 +186,20 @@ class Vocoder:
         batch = mel.unsqueeze(0) if mel.ndim == 2 else mel
         batch = batch.to(self.device, torch.float32)
         self._check(batch)
-        with torch.inference_mode():
-            prior = self._prior(batch)
+        way = self.sampler(steps, sampler)
+
+        def run(piece: Sequence[Tensor]) -> list[Tensor]:
+            examples = torch.cat(list(piece))
+            prior = self._prior(examples)
             shown = _as_waveforms(callback, prior)
-            condition = self.network.condition(batch)
-            whitened = self._denoise(condition, self.sampler(steps, sampler), seed, shown)
-            wavs = self._finish(whitened, batch, prior, consistency)
+            whitened = self._denoise(self._denoiser.condition(examples), way, seed, shown)
+            wavs = self._finish(whitened, examples, prior, consistency)
+            return [wavs] if len(piece) == 1 else list(wavs.unsqueeze(1))
+
+        # A callback is shown the whole batch.
+        pieces = list(batch.unsqueeze(1)) if callback is None else [batch]
+        with torch.inference_mode():
+            wavs = torch.cat(in_pieces(run, pieces, self._release, self._describe))
         return wavs[0] if mel.ndim == 2 else wavs
 
     def synthesize_batch(
@@ -188,6 +218,9 @@ class Vocoder:
 
         Returns:
             Waveforms ``[F_i * hop_length]``. They equal those of :meth:`synthesize` to float rounding.
+
+        Raises:
+            ValueError, MemoryError: as :meth:`synthesize`.
         """
         if not mels:
             return []
@@ -196,13 +229,17 @@ class Vocoder:
         batch = [mel.to(self.device, torch.float32) for mel in mels]
         for mel in batch:
             self._check(mel.unsqueeze(0))
-        with torch.inference_mode():
-            condition = self.network.condition_batch(batch)
-            whitened = self._denoise(condition, self.sampler(steps, sampler), seed, None)
+        way = self.sampler(steps, sampler)
+
+        def run(piece: Sequence[Tensor]) -> list[Tensor]:
+            whitened = self._denoise(self._denoiser.condition_batch(piece), way, seed, None)
             return [
                 self._finish_one(signal[: mel.shape[-1] * self.hop_length], mel, consistency)
-                for mel, signal in zip(batch, whitened, strict=True)
+                for mel, signal in zip(piece, whitened, strict=True)
             ]
+
+        with torch.inference_mode():
+            return in_pieces(run, batch, self._release, self._describe)
 
     def _check(self, mel: Tensor) -> None:
         """Refuse what cannot be a mel; only warn of what looks strange, for it may be a strange recording."""
@@ -217,18 +254,24 @@ class Vocoder:
 
     def _denoise(self, condition: Condition, sampler: Sampler, seed: int, callback: StepCallback | None) -> Tensor:
         """Run the sampler in the domain of the diffusion, ``[B, N]``."""
-        condition = self.network.prepare(condition, len(sampler))
-        samples = condition.mel.shape[-1] * self.config.network.squeeze
-        examples = condition.mel.shape[0]
+        if self._graphs is None or callback is not None:
+            return self._denoiser(condition, sampler, seed, callback)
+        return self._graphs(condition, sampler, seed)
 
-        def draw(index: int) -> Tensor:
-            return white_noise(seed, index, samples).to(self.device).expand(examples, -1)
+    def _release(self) -> bool:
+        """Give back the memory of recorded graphs; false if there are none."""
+        released = self._graphs is not None and self._graphs.clear()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return released
 
-        def predict_noise(noisy: Tensor, step: Tensor) -> Tensor:
-            output = self.network(noisy, step, condition)
-            return self.process.to_noise(output, noisy, step)
-
-        return sampler.sample(predict_noise, draw, callback)
+    def _describe(self, mel: Tensor) -> str:
+        """What to say of a mel ``[..., M, F]`` that does not fit into memory."""
+        seconds = mel.shape[-1] * self.hop_length / self.sample_rate
+        return (
+            f"expected what fits into the memory of {self.device}; got {seconds:.1f} s, a mel of shape "
+            f"{list(mel.shape)}: cut it into shorter pieces, or use a device with more memory"
+        )
 
     def _finish_one(self, whitened: Tensor, mel: Tensor, consistency: int | None) -> Tensor:
         """:meth:`_finish` for one example, ``[N]`` and ``[M, F]`` to ``[N]``."""

@@ -13,6 +13,7 @@ import torch
 from diffwave.audio import read_audio
 from diffwave.cli.main import main
 from diffwave.cli.train import compose_config
+from diffwave.noise import philox, white_noise
 from diffwave.vocoder import Vocoder
 from runs import curve, history, same_training, train
 from training_overrides import SMALL
@@ -43,6 +44,79 @@ def test_a_batch_on_a_gpu_equals_one_by_one() -> None:
     for mel, output in zip(mels, together, strict=True):
         alone = vocoder.synthesize(mel, consistency=0)
         assert float((output - alone).norm() / alone.norm()) < 0.02
+
+
+def test_noise_is_the_same_integers_and_nearly_the_same_numbers() -> None:
+    number, keys = torch.arange(1 << 16), [(round_ * 77, 2**32 - 1 - round_) for round_ in range(10)]
+    counter = [number, number * 3, number * 65537 % 2**32, number * 0 + 2**32 - 1]
+    here = philox(counter, keys)
+    there = philox([word.cuda() for word in counter], keys)
+    assert all(torch.equal(ours, theirs.cpu()) for ours, theirs in zip(here, there, strict=True))
+    noise = white_noise(7, 3, 100_001, 2**34 - 50_000, "cuda")
+    torch.testing.assert_close(noise.cpu(), white_noise(7, 3, 100_001, 2**34 - 50_000), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("backend", ["reference", "triton"])
+@pytest.mark.parametrize(("sampler", "steps"), [("ddim", 6), ("ddpm", 6), ("ddim", "full")])
+def test_a_replayed_graph_equals_the_plain_sampler(backend: str, sampler: str, steps: int | str, caplog) -> None:
+    """With another mel, length and seed in every call, so that nothing of an earlier one may be left in the graph."""
+    plain = Vocoder.from_pretrained("default", "cuda", backend, graphs=False)
+    recorded = Vocoder.from_pretrained("default", "cuda", backend)
+    wav = read_audio(SPEECH).wav
+    for call, samples in enumerate((16000, 16000, 15700, 15500, 30000)):
+        mel = plain.mel(wav[call * 10 : call * 10 + samples])
+        expected = plain.synthesize(mel, steps, sampler, seed=call, consistency=0)
+        got = recorded.synthesize(mel, steps, sampler, seed=call, consistency=0)
+        # As in a batch: sums in another order, and products in bfloat16 or TF32.
+        assert float((got - expected).norm() / expected.norm()) < 0.02, call
+    assert len(recorded._graphs) == 1
+    assert caplog.records == []
+
+
+def test_a_replayed_batch_equals_the_plain_one_and_is_kept() -> None:
+    plain = Vocoder.from_pretrained("default", "cuda", graphs=False)
+    recorded = Vocoder.from_pretrained("default", "cuda")
+    wav = read_audio(SPEECH).wav
+    outputs = []
+    for call in range(3):
+        mels = [plain.mel(wav[:length]) for length in (30000, 12000 + 300 * call)]
+        outputs.append((plain.synthesize_batch(mels, seed=call), recorded.synthesize_batch(mels, seed=call)))
+    # Compared at the end: a later replay must not have written into an earlier output.
+    for expected, got in outputs:
+        for theirs, ours in zip(expected, got, strict=True):
+            assert float((ours - theirs).norm() / theirs.norm()) < 0.02
+    assert len(recorded._graphs) == 1
+
+
+def test_a_replay_does_not_wait_for_the_gpu() -> None:
+    vocoder = Vocoder.from_pretrained("default", "cuda")
+    mel = vocoder.mel(read_audio(SPEECH).wav[:16000])
+    way = vocoder.sampler()
+    with torch.inference_mode():
+        condition = vocoder._denoiser.condition(mel.unsqueeze(0))
+        for _ in range(2):
+            vocoder._graphs(condition, way, 0)
+        torch.cuda.synchronize()
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            vocoder._graphs(condition, way, 1)
+            vocoder._denoiser(condition, way, 1, shifts=vocoder._denoiser.shifts(way))
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+
+def test_memory_of_dropped_graphs_comes_back() -> None:
+    vocoder = Vocoder.from_pretrained("default", "cuda")
+    mel = vocoder.mel(read_audio(SPEECH).wav)
+    torch.cuda.empty_cache()
+    before = torch.cuda.memory_reserved()
+    for steps in range(1, 6):
+        for _ in range(2):
+            vocoder.synthesize(mel, steps, consistency=0)
+    assert len(vocoder._graphs) == 5
+    held = torch.cuda.memory_reserved() - before
+    assert vocoder._release()
+    assert torch.cuda.memory_reserved() - before < held / 4
 
 
 @pytest.mark.gpu

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+import torchaudio
 
 from diffwave.config import MEL_PRESETS, MelConfig, mel_preset
-from diffwave.mel import MelConsistency, MelSpectrogram
+from diffwave.mel import MelConsistency, MelSpectrogram, mel_filterbank
 
 PRESETS = sorted(MEL_PRESETS)
 LINEAR = [name for name in PRESETS if MEL_PRESETS[name].log != "db01"]
@@ -250,3 +251,21 @@ def test_the_mel_follows_its_input_in_dtype_batch_and_gradient() -> None:
     assert both.dtype == torch.float64
     torch.testing.assert_close(torch.cat([mel(wav[:1]), mel(wav[1:])]), both)
     assert torch.autograd.gradcheck(mel, wav.requires_grad_())
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_filterbank_is_torchaudios_and_librosas(name: str) -> None:
+    config = MEL_PRESETS[name]
+    norm = None if config.mel_norm == "none" else config.mel_norm
+    limits = {"f_min": config.f_min, "f_max": config.f_max, "norm": norm, "mel_scale": config.mel_scale}
+    theirs = torchaudio.functional.melscale_fbanks(
+        config.n_fft // 2 + 1, n_mels=config.n_mels, sample_rate=config.sample_rate, **limits
+    ).t()
+    ours = mel_filterbank(config)
+    # They compute in float32.
+    assert float((ours - theirs).abs().max()) < 1e-5 * float(ours.max())
+    exact = librosa.filters.mel(
+        sr=config.sample_rate, n_fft=config.n_fft, n_mels=config.n_mels, fmin=config.f_min, fmax=config.f_max,
+        htk=config.mel_scale == "htk", norm=norm, dtype=np.float64,
+    )  # fmt: skip
+    assert np.abs(ours.double().numpy() - exact).max() < 1e-7 * exact.max()

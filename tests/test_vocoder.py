@@ -11,6 +11,8 @@ import torch
 
 from diffwave.checkpoint import Checkpoint, CheckpointError
 from diffwave.config import DiffusionConfig, MelConfig, ModelConfig, NetworkConfig, SamplingConfig, mel_preset
+from diffwave.kernels import compiled, dispatch
+from diffwave.kernels.dispatch import BackendError
 from diffwave.kernels.reference import Reference
 from diffwave.mel import MelWarning
 from diffwave.network import DiffWave
@@ -93,9 +95,9 @@ def test_as_many_network_calls_as_steps(vocoder: Vocoder, mel: torch.Tensor, ste
     calls: list[float] = []
     forward = vocoder.network.forward
 
-    def counted(noisy: torch.Tensor, step: torch.Tensor, condition: object) -> torch.Tensor:
+    def counted(noisy: torch.Tensor, step: torch.Tensor, *rest: object) -> torch.Tensor:
         calls.append(float(step[0]))
-        return forward(noisy, step, condition)
+        return forward(noisy, step, *rest)
 
     monkeypatch.setattr(vocoder.network, "forward", counted)
     vocoder.synthesize(mel[:, :2], steps=steps)
@@ -277,3 +279,106 @@ def test_arguments_of_synthesize_are_checked(vocoder, speech) -> None:
     with pytest.raises(ValueError, match="got True"):
         vocoder.synthesize(mel, steps=True)
     assert len(vocoder.sampler(np.int64(2))) == 2
+
+
+class Cramped(Vocoder):
+    """Without memory for more than ``most`` examples at once."""
+
+    most = 2
+    complaint: Exception = torch.OutOfMemoryError("CUDA out of memory")
+
+    def _denoise(self, condition, *rest):
+        tried = condition.mel.shape[0]
+        self.__dict__.setdefault("tried", []).append(tried)
+        if tried > self.most:
+            raise self.complaint
+        return super()._denoise(condition, *rest)
+
+
+@pytest.mark.parametrize(
+    "complaint",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried ..."),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."),
+        MemoryError(),
+    ],
+)
+def test_a_batch_that_does_not_fit_is_split_and_the_same(tiny_checkpoint, speech, caplog, complaint) -> None:
+    cramped = Cramped.from_pretrained(tiny_checkpoint, "cpu", "reference")
+    cramped.complaint = complaint
+    mels = [cramped.mel(speech[: 256 * frames]) for frames in (7, 30, 1, 18, 4)]
+    together = cramped.synthesize_batch(mels, seed=5)
+    assert cramped.tried == [5, 3, 2, 2, 1]
+    (record,) = caplog.records
+    assert "5 examples at once do not fit into memory" in record.getMessage()
+    for mel, wav in zip(mels, together, strict=True):
+        alone = cramped.synthesize(mel, seed=5)
+        torch.testing.assert_close(wav, alone, rtol=0, atol=1e-4 * float(alone.abs().max()))
+
+
+def test_a_stacked_batch_that_does_not_fit_is_split_and_the_same(tiny_checkpoint, speech, caplog) -> None:
+    cramped = Cramped.from_pretrained(tiny_checkpoint, "cpu", "reference")
+    plain = Vocoder.from_pretrained(tiny_checkpoint, "cpu", "reference")
+    mels = torch.stack([plain.mel(speech[start : start + 256 * 9]) for start in (0, 5000, 9000)])
+    expected = plain.synthesize(mels)
+    torch.testing.assert_close(cramped.synthesize(mels), expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
+    assert cramped.tried == [3, 2, 1]
+    assert len(caplog.records) == 1
+    # A callback is shown all of it or nothing.
+    with pytest.raises(MemoryError, match=r"mel of shape \[3, 80, 9\]"):
+        cramped.synthesize(mels, callback=lambda *_: None)
+
+
+def test_an_example_that_does_not_fit_alone_is_one_line(tiny_checkpoint, speech) -> None:
+    cramped = Cramped.from_pretrained(tiny_checkpoint, "cpu", "reference")
+    cramped.most = 0
+    mel = cramped.mel(speech[: 256 * 25])
+    for call in (lambda: cramped.synthesize(mel), lambda: cramped.synthesize_batch([mel, mel])):
+        with pytest.raises(MemoryError, match=r"memory of cpu; got 0.4 s, .*80, 25.*: cut it") as caught:
+            call()
+        assert "\n" not in str(caught.value)
+
+
+def test_other_errors_are_not_taken_for_memory(tiny_checkpoint, speech) -> None:
+    cramped = Cramped.from_pretrained(tiny_checkpoint, "cpu", "reference")
+    cramped.most, cramped.complaint = 0, RuntimeError("sizes differ")
+    with pytest.raises(RuntimeError, match="sizes differ"):
+        cramped.synthesize(cramped.mel(speech[:2560]))
+    assert cramped.tried == [1]
+
+
+def test_it_tells_what_was_chosen(tiny_checkpoint, speech) -> None:
+    plain = Vocoder.from_pretrained(tiny_checkpoint, "cpu", "reference")
+    assert (plain.backend, plain.precision) == ("reference", "float32")
+    half = Vocoder.from_pretrained(tiny_checkpoint, "cpu", "reference", "bfloat16")
+    assert (half.backend, half.precision) == ("reference", "bfloat16")
+    chosen = Vocoder.from_pretrained(tiny_checkpoint, "cpu")
+    assert (chosen.backend, chosen.precision) in [("reference", "float32"), ("native", "bfloat16")]
+    mel = plain.mel(speech)
+    exact, rounded = plain.synthesize(mel, consistency=0), half.synthesize(mel, consistency=0)
+    assert rounded.dtype == torch.float32
+    # Eight bits of mantissa, through two steps of three layers.
+    assert 1e-4 < float((rounded - exact).norm() / exact.norm()) < 0.05
+
+
+def test_a_backend_that_cannot_run_is_refused_and_auto_says_it_once(tiny_checkpoint, speech, monkeypatch, caplog):
+    monkeypatch.setattr(dispatch, "_kernel", lambda *_: "no such instructions")
+    with pytest.raises(BackendError, match="backend native cannot run here: no such instructions"):
+        Vocoder.from_pretrained(tiny_checkpoint, "cpu", "native")
+    with caplog.at_level("INFO"):
+        vocoder = Vocoder.from_pretrained(tiny_checkpoint, "cpu")
+        for _ in range(3):
+            vocoder.synthesize(vocoder.mel(speech[:2560]))
+    assert (vocoder.backend, vocoder.precision, len(caplog.records)) == ("reference", "float32", 1)
+
+
+@pytest.mark.skipif(compiled.unavailable(torch.device("cpu")) is not None, reason="needs a C++ compiler")
+def test_compiled_equals_the_reference_at_every_length(tiny_checkpoint, speech) -> None:
+    plain = Vocoder.from_pretrained(tiny_checkpoint, "cpu", "reference")
+    quick = Vocoder.from_pretrained(tiny_checkpoint, "cpu", "compiled")
+    assert (quick.backend, quick.precision) == ("compiled", "float32")
+    for frames in (9, 30, 17):
+        mel = plain.mel(speech[: 256 * frames])
+        expected = plain.synthesize(mel, consistency=0)
+        torch.testing.assert_close(quick.synthesize(mel, consistency=0), expected, rtol=1e-4, atol=1e-5)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from diffwave.cli.errors import one_line
+from diffwave.kernels.names import BACKENDS, PRECISIONS
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -78,3 +79,18 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="checkpoint folder (default: the packaged one)",
     )
+
+
+def add_backend(parser: argparse.ArgumentParser) -> None:
+    """Add ``--backend`` and ``--precision`` to a command; whether the machine has them is found out later."""
+    backend = (
+        "what runs the residual layers: native (C, for CPUs with AVX512-BF16), triton (for GPUs), reference (plain "
+        "PyTorch, anywhere) or compiled (the reference through torch.compile: about half a minute to start); auto, the "
+        "default, is the kernel made for the device, or the reference where that cannot run"
+    )
+    parser.add_argument("--backend", choices=BACKENDS, default="auto", help=backend)
+    precision = (
+        "of the products in the residual layers; auto, the default, is bfloat16 with native and triton, which know no "
+        "other, and float32 with the rest"
+    )
+    parser.add_argument("--precision", choices=PRECISIONS, default="auto", help=precision)

@@ -13,11 +13,13 @@ def user_errors() -> tuple[type[Exception], ...]:
     from diffwave.devices import DeviceError
     from diffwave.evaluation.pairs import EvaluationError
     from diffwave.evaluation.perceptual import MetricError
+    from diffwave.kernels.dispatch import BackendError
     from diffwave.listening.documents import ListeningError
     from diffwave.training.errors import TrainingError
 
     return (
         AudioError,
+        BackendError,
         CheckpointError,
         ConfigError,
         DataError,

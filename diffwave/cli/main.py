@@ -21,6 +21,7 @@ COMMANDS = {
     "listen": ("diffwave.cli.listen", "listening tests: export one, serve it, analyze the answers"),
     "evaluate": ("diffwave.cli.evaluate", "score folders of audio against recordings: PESQ, STOI, spectra, a report"),
     "baseline": ("diffwave.cli.baseline", "the floor: Griffin-Lim or mel consistency from the same mel"),
+    "bench": ("diffwave.cli.bench", "time synthesis on this machine, and how fast it could be at best"),
     "show-diffusion": ("diffwave.cli.show_diffusion", "draw the forward and reverse process of an utterance"),
     "demo": ("diffwave.cli.demo", "synthesize the bundled utterance and score it"),
 }

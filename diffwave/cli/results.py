@@ -26,6 +26,8 @@ class Settings:
         consistency: mel-consistency iterations.
         seed: of the noise.
         device: where the network ran.
+        backend: what ran its residual layers.
+        precision: of their products.
     """
 
     checkpoint: str
@@ -34,6 +36,8 @@ class Settings:
     consistency: int
     seed: int
     device: str
+    backend: str
+    precision: str
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from diffwave.cli.arguments import (
     CommandParser,
+    add_backend,
     add_checkpoint,
     count_argument,
     device_argument,
@@ -60,6 +61,7 @@ def parser() -> argparse.ArgumentParser:
     consistency = "mel-consistency iterations on the result, 0 for none (default: the checkpoint's)"
     add("--consistency", type=count_argument, metavar="N", help=consistency)
     add("--device", type=device_argument, default="auto", metavar="auto|cpu|cuda", help="default: auto")
+    add_backend(result)
     add("--seed", type=int, default=0, help="of the noise (default: 0)")
     batch = "audio synthesized at once (default: one file at a time on a CPU, 120 s on a GPU)"
     add("--batch-seconds", type=seconds_argument, metavar="S", help=batch)
@@ -79,7 +81,7 @@ def main(arguments: list[str]) -> int:
     if jobs:
         from diffwave.vocoder import Vocoder
 
-        vocoder = Vocoder.from_pretrained(options.checkpoint, options.device)
+        vocoder = Vocoder.from_pretrained(options.checkpoint, options.device, options.backend, options.precision)
         settings = _settings(vocoder, options)
         _make_folder(options.output)
         try:
@@ -109,7 +111,8 @@ def _settings(vocoder: Vocoder, options: argparse.Namespace) -> Settings:
     # The name alone: where the folder lies on this machine means nothing elsewhere.
     name = Path(options.checkpoint).expanduser().resolve().name
     kind = options.sampler or own.sampler
-    return Settings(name, kind, len(sampler), consistency, options.seed, str(vocoder.device))
+    ran = (str(vocoder.device), vocoder.backend, vocoder.precision)
+    return Settings(name, kind, len(sampler), consistency, options.seed, *ran)
 
 
 def _make_folder(folder: Path) -> None:
@@ -162,6 +165,7 @@ def _batches(vocoder: Vocoder, jobs: list[Job], limit: float) -> Iterator[tuple[
         Tasks, and a line for each job since the last batch that cannot be one.
     """
     from diffwave.audio import AudioError
+    from diffwave.devices import out_of_memory
 
     batch: list[Task] = []
     failures: list[str] = []
@@ -173,6 +177,13 @@ def _batches(vocoder: Vocoder, jobs: list[Job], limit: float) -> Iterator[tuple[
             continue
         except OSError as error:
             failures.append(f"{job.source}: cannot be read; {reason(error)}")
+            continue
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+            failures.append(
+                f"{job.source}: expected what fits into memory on {vocoder.device}; cut it into shorter files"
+            )
             continue
         longest = max(t.samples for t in [*batch, task])
         if batch and longest * (len(batch) + 1) > limit:
@@ -227,11 +238,10 @@ def _run_batch(vocoder: Vocoder, batch: list[Task], options: argparse.Namespace,
             [task.mel for task in batch], options.steps, options.sampler, options.seed, options.consistency
         )
         wavs = [wav.cpu() for wav in wavs]  # waits for the device
-    except (MemoryError, RuntimeError) as error:
-        if not _out_of_memory(error):
-            raise
+    except MemoryError as error:
         if len(batch) == 1:
-            return [f"{batch[0].job.source}: not enough memory on {vocoder.device}; cut it into shorter files"]
+            return [f"{batch[0].job.source}: {error}"]
+        # The batch was split before it gave up: one of them is too long even alone, but perhaps not the others.
         return [line for task in batch for line in _run_batch(vocoder, [task], options, results)]
     speed = (time.perf_counter() - begun) / sum(task.samples for task in batch)
     failures = []
@@ -239,13 +249,6 @@ def _run_batch(vocoder: Vocoder, batch: list[Task], options: argparse.Namespace,
         failure = _write(vocoder, task, wav, speed * task.samples, results)
         failures.extend([failure] if failure else [])
     return failures
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Whether this is about memory; PyTorch has a class for it on GPUs only."""
-    import torch
-
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _write(vocoder: Vocoder, task: Task, wav: Tensor, wall_seconds: float, results: list[Result]) -> str:

@@ -100,8 +100,9 @@ class Sampler:
         """
         wav = noise(len(self))
         for index in range(len(self) - 1, -1, -1):
-            step = torch.full(wav.shape[:1], float(self.steps[index]), dtype=torch.float64)
-            predicted = predict_noise(wav, step.to(wav.device))
+            # Made on the device: a copy from here would wait for it, and a CUDA graph cannot hold one.
+            step = torch.full(wav.shape[:1], float(self.steps[index]), dtype=torch.float64, device=wav.device)
+            predicted = predict_noise(wav, step)
             wav, clean = self._move(index, wav, predicted, noise)
             if callback is not None:
                 callback(index, wav, clean)

@@ -8,6 +8,7 @@ import sys
 import types
 
 import pytest
+import soundfile
 
 import diffwave
 from diffwave.cli import main as entry
@@ -18,11 +19,26 @@ from diffwave.cli.plan import InputError
 from diffwave.cli.tables import table
 
 HEAVY = ["torch", "numpy", "hydra", "omegaconf", "pesq", "triton", "matplotlib", "soundfile", "librosa", "torchaudio"]
+# Synthesis needs PyTorch, but neither its compilers nor what scores, draws, trains or reads settings.
+UNNEEDED = [
+    "torchaudio",
+    "hydra",
+    "omegaconf",
+    "pesq",
+    "pystoi",
+    "matplotlib",
+    "librosa",
+    "numba",
+    "scipy",
+    "pyloudnorm",
+    "triton",
+]
+UNNEEDED += ["tensorboard", "sympy", "torch._dynamo", "torch._inductor", "torch.distributed.fsdp", "diffwave.training"]
 
 
-def imported(code: str) -> list[str]:
-    """Which of HEAVY a fresh interpreter has imported after running ``code``."""
-    report = f"\nimport sys; print('@', *[name for name in {HEAVY} if name in sys.modules])"
+def imported(code: str, heavy: list[str] = HEAVY) -> list[str]:
+    """Which of some packages a fresh interpreter has imported after running ``code``."""
+    report = f"\nimport sys; print('@', *[name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code + report], capture_output=True, text=True, check=True)
     return done.stdout.splitlines()[-1].split()[1:]
 
@@ -44,6 +60,14 @@ def test_nothing_heavy_is_imported_early(code):
 
 def test_the_check_above_can_fail():
     assert imported("import numpy") == ["numpy"]
+
+
+def test_synthesis_imports_nothing_that_it_does_not_need(inputs, output, speech, tiny_checkpoint):
+    soundfile.write(inputs / "a.wav", speech, 16000)
+    arguments = [str(inputs), "--output", str(output), "--checkpoint", str(tiny_checkpoint), "--device", "cpu"]
+    code = f"from diffwave.cli.main import main; assert main(['synthesize', *{arguments}]) == 0"
+    assert imported(code, [*UNNEEDED, "torch"]) == ["torch"]
+    assert (output / "a.wav").is_file()
 
 
 def test_help_lists_every_command(capsys):

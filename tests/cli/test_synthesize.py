@@ -118,22 +118,77 @@ def test_batches_hold_what_they_may(synthesize, inputs, speech, monkeypatch):
     assert sizes == [3, 1]
 
 
-def test_not_enough_memory_for_a_batch_is_tried_one_by_one(synthesize, inputs, output, speech, monkeypatch):
-    soundfile.write(inputs / "long.wav", np.tile(speech, 2), 16000)
-    soundfile.write(inputs / "short.wav", speech, 16000)
-    original = Vocoder.synthesize_batch
+def test_what_does_not_fit_into_memory_is_one_line_and_the_others_are_done(
+    synthesize, inputs, output, speech, monkeypatch
+):
+    for name, repeats in (("a", 1), ("long", 2), ("z", 1)):
+        soundfile.write(inputs / f"{name}.wav", np.tile(speech, repeats), 16000)
+    original = Vocoder._denoise
 
-    def hungry(self, mels, *rest):
-        if sum(mel.shape[1] for mel in mels) > 100:
+    def hungry(self, condition, *rest):
+        if condition.mel.shape[0] * condition.mel.shape[-1] > 3000:  # 1 s is 2016 positions
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return original(self, mels, *rest)
+        return original(self, condition, *rest)
 
-    monkeypatch.setattr(Vocoder, "synthesize_batch", hungry)
+    monkeypatch.setattr(Vocoder, "_denoise", hungry)
     outcome = synthesize(inputs, "--batch-seconds", "60")
     assert outcome.code == 2
-    assert len(outcome.errors) == 1
-    assert "long.wav: not enough memory" in outcome.errors[0]
-    assert (output / "short.wav").is_file()
+    (line,) = [line for line in outcome.errors if line.startswith("diffwave")]
+    assert "long.wav: expected what fits into the memory of cpu; got 2.0 s" in line
+    assert [path.name for path in sorted(output.glob("*.wav"))] == ["a.wav", "z.wav"]
+
+
+def test_a_recording_whose_mel_does_not_fit_into_memory_is_one_line(synthesize, inputs, output, speech, monkeypatch):
+    for name, repeats in (("long", 2), ("short", 1)):
+        soundfile.write(inputs / f"{name}.wav", np.tile(speech, repeats), 16000)
+    original = Vocoder.mel
+
+    def hungry(self, wav):
+        if len(wav) > 16000:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+        return original(self, wav)
+
+    monkeypatch.setattr(Vocoder, "mel", hungry)
+    outcome = synthesize(inputs)
+    assert outcome.code == 2
+    (line,) = outcome.errors
+    assert "long.wav: expected what fits into memory on cpu" in line
+    assert [path.name for path in output.glob("*.wav")] == ["short.wav"]
+
+
+def test_backend_and_precision_are_those_of_the_vocoder(synthesize, inputs, output, speech, tiny_checkpoint):
+    soundfile.write(inputs / "a.wav", speech, 16000, subtype="FLOAT")
+    written = {}
+    for precision in ("float32", "bfloat16"):
+        assert synthesize(inputs, "--backend", "reference", "--precision", precision, "--force").code == 0
+        written[precision] = samples(output / "a.wav").astype(int)
+        vocoder = Vocoder.from_pretrained(tiny_checkpoint, "cpu", "reference", precision)
+        wav = vocoder.synthesize(vocoder.mel(torch.from_numpy(speech)))[: len(speech)]
+        assert np.abs(written[precision] - (wav * 32768).clamp(-32768, 32767).numpy()).max() <= 1
+    assert (written["float32"] != written["bfloat16"]).any()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--backend", "triton"], "backend triton cannot run here: "),
+        (["--backend", "native", "--precision", "float32"], "expected precision bfloat16 or auto"),
+        (["--backend", "fast"], "invalid choice: 'fast'"),
+    ],
+)
+def test_a_backend_that_cannot_be_had_is_one_line(synthesize, inputs, output, speech, arguments, reason, capsys):
+    soundfile.write(inputs / "a.wav", speech, 16000)
+    if reason.startswith("invalid"):
+        with pytest.raises(SystemExit):
+            synthesize(inputs, *arguments)
+        errors = capsys.readouterr().err.splitlines()
+    else:
+        outcome = synthesize(inputs, *arguments)
+        errors = outcome.errors
+        assert outcome.code == 2
+    assert len(errors) == 1
+    assert reason in errors[0]
+    assert not output.exists()
 
 
 def test_a_defect_keeps_its_traceback(synthesize, inputs, speech, monkeypatch):
@@ -208,12 +263,13 @@ def test_json_without_any_output(synthesize, inputs):
 def test_the_record_beside_the_outputs(synthesize, inputs, output, speech, tiny_checkpoint, tmp_path):
     (inputs / "sub").mkdir()
     soundfile.write(inputs / "sub" / "a.wav", speech, 16000)
-    synthesize(inputs, "--sampler", "ddpm", "--consistency", "1")
+    synthesize(inputs, "--sampler", "ddpm", "--consistency", "1", "--backend", "reference")
     text = (output / "synthesis.json").read_text()
     (row,) = json.loads(text)["outputs"]
     assert (row["sampler"], row["steps"], row["consistency"], row["seed"]) == ("ddpm", 2, 1, 0)
     assert (row["output"], row["input"]) == ("sub/a.wav", "../in/sub/a.wav")
     assert (row["checkpoint"], row["device"]) == (tiny_checkpoint.name, "cpu")
+    assert (row["backend"], row["precision"]) == ("reference", "float32")
     assert row["audio_seconds"] == 1.0
     assert row["real_time_factor"] == pytest.approx(row["wall_seconds"])
     assert str(tmp_path) not in text  # nothing about this machine

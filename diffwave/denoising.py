@@ -1,0 +1,124 @@
+"""From noise to the domain of the diffusion: the sampler, the network and the noise put together.
+
+Nothing in here waits for the device, so that a GPU can be given all steps at once, or record them (``graphs``).
+"""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from diffwave.config import SamplingConfig
+from diffwave.diffusion import DiffusionProcess, NoiseSchedule, Sampler
+from diffwave.diffusion.sampler import Callback
+from diffwave.kernels.dispatch import Choice
+from diffwave.network import Condition, DiffWave
+from diffwave.noise import white_noise
+
+_ETA = {"ddpm": 1.0, "ddim": 0.0}
+
+
+def make_sampler(
+    settings: SamplingConfig, schedule: NoiseSchedule, steps: int | str | None = None, kind: str | None = None
+) -> Sampler:
+    """The way back from noise.
+
+    Args:
+        settings: a checkpoint's own, for what is not given.
+        schedule: the network was trained with.
+        steps: number of network calls, or ``full`` for every trained step.
+        kind: ``ddpm`` or ``ddim``.
+
+    Raises:
+        ValueError: for an impossible number of steps or an unknown sampler.
+    """
+    kind, wanted = kind or settings.sampler, settings.steps if steps is None else steps
+    if kind not in _ETA:
+        raise ValueError(f"sampler: expected ddpm or ddim; got {kind!r}")
+    if not isinstance(wanted, bool) and isinstance(wanted, numbers.Integral):
+        wanted = int(wanted)
+    if wanted == "full":
+        return Sampler.full(schedule, _ETA[kind], settings.clip)
+    if not isinstance(wanted, int) or isinstance(wanted, bool):
+        raise ValueError(f"steps: expected a number or 'full'; got {wanted!r}")
+    betas = settings.fast_betas.get(str(wanted))
+    if betas:
+        return Sampler.fast(schedule, betas, _ETA[kind], settings.clip)
+    return Sampler.spaced(schedule, wanted, _ETA[kind], settings.clip)
+
+
+@dataclass(frozen=True, eq=False)
+class Denoiser:
+    """A network that walks back from noise.
+
+    Args:
+        network: predicts the noise, or the velocity.
+        process: what its output means; the schedule's betas lie on the network's device.
+        choice: the precision it runs in.
+    """
+
+    network: DiffWave
+    process: DiffusionProcess
+    choice: Choice
+
+    @classmethod
+    def on(cls, device: torch.device, network: DiffWave, process: DiffusionProcess, choice: Choice) -> Denoiser:
+        """With a copy of the schedule on the network's device: looking up a level there does not wait for it."""
+        there = NoiseSchedule(process.schedule.betas.to(device))
+        return cls(network, DiffusionProcess(there, process.parameterization), choice)
+
+    def condition(self, mel: Tensor) -> Condition:
+        """Upsample a mel ``[B, M, F]``, once for all steps."""
+        with self.choice.arithmetic():
+            return self.network.condition(mel)
+
+    def condition_batch(self, mels: Sequence[Tensor]) -> Condition:
+        """Upsample mels ``[M, F_i]`` of different lengths, each as if it were alone."""
+        with self.choice.arithmetic():
+            return self.network.condition_batch(list(mels))
+
+    def shifts(self, sampler: Sampler) -> Tensor:
+        """What every layer adds at each of the sampler's steps, ``[S, L, C]``; the same for all mels."""
+        with self.choice.arithmetic():
+            return self.network.shifts(sampler.steps.to(self.process.schedule.betas.device))
+
+    def __call__(
+        self,
+        condition: Condition,
+        sampler: Sampler,
+        seed: int | Tensor,
+        callback: Callback | None = None,
+        shifts: Tensor | None = None,
+    ) -> Tensor:
+        """Walk from noise to the end of a sampler.
+
+        Args:
+            condition: of the mels, ``P`` positions.
+            sampler: the way.
+            seed: of the noise, as :func:`~diffwave.noise.white_noise` takes it; the same for every example.
+            callback: see :meth:`Sampler.sample`.
+            shifts: of the sampler's steps, where they are known already.
+
+        Returns:
+            Shape ``[B, N]``, ``N = P * squeeze``, float32.
+        """
+        examples, _, positions = condition.mel.shape
+        samples, device = positions * self.network.config.squeeze, condition.mel.device
+        with self.choice.arithmetic():
+            ready = self.network.prepare(condition, len(sampler))
+        # One step after another, from the last to the first, each [L, C].
+        rows = iter((self.shifts(sampler) if shifts is None else shifts).flip(0))
+
+        def draw(index: int) -> Tensor:
+            return white_noise(seed, index, samples, device=device).expand(examples, -1)
+
+        def predict_noise(noisy: Tensor, step: Tensor) -> Tensor:
+            with self.choice.arithmetic():
+                output = self.network(noisy, step, ready, next(rows).expand(examples, -1, -1))
+            return self.process.to_noise(output.float(), noisy, step)
+
+        return sampler.sample(predict_noise, draw, callback)
