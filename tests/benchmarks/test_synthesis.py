@@ -1,0 +1,316 @@
+"""The benchmark of synthesis: its turns, goals and page, on made-up figures; and one real process."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import synthesis
+import synthesis_goals
+import synthesis_turns
+from peer import spread
+from synthesis_page import agrees, page
+from synthesis_systems import (
+    ALONE,
+    BASE_ROWS,
+    HIFIGAN,
+    LMNT,
+    LMNT_TUNED,
+    NARROW,
+    SHIPPED,
+    VOCOS,
+    Case,
+    PeerUnavailableError,
+    System,
+    check_version,
+    own_cases,
+    peer_cases,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+# Seconds for a second of audio, 2 for all else.
+PACE = {LMNT.name: 4.0, "BASE reference float32": 3.0, "BASE native": 1.0, SHIPPED.name: 0.1, ALONE.name: 0.05}
+PACE |= {"BASE triton": 0.002, HIFIGAN.name: 0.4, VOCOS.name: 0.02}
+
+
+START = {
+    "import_torch": {"median": 2.0, "low": 1.9, "high": 2.1},
+    "first_audio": {"median": 3.0, "low": 2.9, "high": 3.1},
+    "ratio": 1.5,
+    "limit": 2.0,
+    "repeats": 11,
+    "threads": 2,
+}
+
+
+def row(system: System, audio: float) -> dict[str, Any]:
+    """What a system is said to have done."""
+    seconds = PACE.get(system.name, 2.0) * audio
+    found: dict[str, Any] = {"label": system.label, "audio": audio, "memory": 3 << 20, "warm_up": seconds}
+    if system.role == "ours":
+        work = {"operations": 10**9, "traffic": 10**6}
+        roofline = {"work": work, "kept": True, "seconds": seconds / 2, "limit": "compute"}
+        found |= {"backend": "native", "precision": "bfloat16", "roofline": roofline}
+    values = [seconds, seconds * 2, seconds / 2]
+    return found | {"seconds": spread(values), "speed": spread([4.0 * audio / value for value in values])}
+
+
+def made_up(cases: list[Case], threads: int = 2) -> dict[str, Any]:
+    """A section on one device."""
+    environment = {"processor": "P", "cores": 2, "system": "Linux", "python": "3.11", "torch": "2.14"}
+    limits = {"bfloat16": {"operations": 1e11, "traffic": 1e10}}
+    tables = [
+        {
+            "threads": threads,
+            "what": case.what,
+            "seconds": case.seconds,
+            "batch": case.batch,
+            "load_before": 0.5,
+            "roofline": limits,
+            "systems": {system.name: row(system, case.seconds * case.batch) for system in case.systems},
+        }
+        for case in cases
+    ]
+    return {
+        "command": "python benchmarks/synthesis.py --sections x",
+        "date": "2026-01-01",
+        "environment": environment,
+        "setting": {"repeats": 3},
+        "missing": {},
+        "equality": {},
+        "tables": tables,
+    }
+
+
+def equality(difference: float) -> dict[str, Any]:
+    """What the outputs are said to differ by."""
+    rows = {"BASE reference float32": {"max_difference": difference, "decibels": 110.0}}
+    rows["BASE native"] = {"max_difference": 0.03, "decibels": 36.0}
+    return {"tolerance": 1e-4, "output_rms": 0.3, "systems": rows}
+
+
+@pytest.fixture
+def results() -> dict[str, Any]:
+    """Every section, on a CPU and on a GPU."""
+    found: dict[str, Any] = {
+        "peers": {device: made_up(peer_cases(device, 1.0)) for device in ("cpu", "cuda")},
+        "ours": {device: made_up(own_cases(device, 1.0)) for device in ("cpu", "cuda")},
+        "startup": made_up([]) | START,
+        "training": {"peer float16": {"ours bfloat16": spread([5.5]), "ours float32": spread([2.0])}},
+    }
+    for device in ("cpu", "cuda"):
+        found["peers"][device]["equality"] = equality(3e-6)
+    return found
+
+
+def goals(results: dict[str, Any]) -> list[str]:
+    """Verdicts, in order."""
+    return [line.split("|")[-2].strip() for line in synthesis_goals.goal_table(results)[2:]]
+
+
+def test_goals_that_are_reached(results: dict[str, Any]) -> None:
+    # One output of 10 s on the GPU: 4 / .002 is far above 15; throughput is measured in the same made-up pace.
+    verdicts = goals(results)
+    assert verdicts[:4] == ["met"] * 4
+    assert verdicts[4] == "**missed**"  # 1 / .002 = 500 times real time
+    assert verdicts[5:] == ["met"] * 4
+
+
+@pytest.mark.parametrize(
+    ("number", "name", "pace"),
+    [
+        (0, "BASE native", 1.4),
+        (1, SHIPPED.name, 0.13),
+        (3, "BASE triton", 0.2),
+        (6, "BASE triton", 0.3),
+        (7, "BASE triton", 1.5),
+    ],
+)
+def test_goals_that_are_missed(
+    number: int, name: str, pace: float, results: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert goals(results)[number] == "met"
+    monkeypatch.setitem(PACE, name, pace)
+    for device in ("cpu", "cuda"):
+        results["peers"][device] |= {"tables": made_up(peer_cases(device, 1.0))["tables"]}
+        results["ours"][device] |= {"tables": made_up(own_cases(device, 1.0))["tables"]}
+    assert goals(results)[number] == "**missed**"
+
+
+def test_goals_that_were_not_measured(results: dict[str, Any]) -> None:
+    assert set(goals({})) == {""}
+    lines = synthesis_goals.goal_table({})
+    assert sum("not yet run on a GPU" in line for line in lines) == 6
+    assert sum("not measured yet" in line for line in lines) == 3
+    # Another number of threads is no answer to what is asked of two cores.
+    results["peers"]["cpu"] = made_up(peer_cases("cpu", 1.0), threads=1)
+    assert goals(results)[0] == ""
+
+
+def test_the_page_tells_everything(results: dict[str, Any]) -> None:
+    text = page(results)
+    for system in (LMNT, LMNT_TUNED, HIFIGAN, VOCOS, *BASE_ROWS["cpu"], *BASE_ROWS["cuda"], *NARROW):
+        assert f"| {system.label}" in text
+    assert "BASE runs at 4.0 times the speed of lmnt-com's `diffwave` on 2 CPU threads" in text
+    assert "runs at 4 times the speed of HiFi-GAN V1 (8 without mel consistency)" in text
+    assert "and at 0.2 times the speed of Vocos (0.4 without mel consistency)" in text
+    assert "makes 10.0 s of speech in a second" in text
+    assert "has spoken a second after 1.50 times `import torch`" in text
+    assert "### GPU, 32 outputs of 1 s" in text
+
+
+def test_tables_have_as_many_cells_as_headings(results: dict[str, Any]) -> None:
+    failed = results["peers"]["cpu"]["tables"][0]["systems"][LMNT_TUNED.name]
+    failed |= {"error": "RuntimeError: a | b"}
+    del failed["seconds"], failed["speed"]
+    lines = page(results).splitlines()
+    blocks: list[list[str]] = [[]]
+    for line in lines:
+        if line.startswith("|"):
+            blocks[-1].append(line)
+        elif blocks[-1]:
+            blocks.append([])
+    assert len([block for block in blocks if block]) > 10
+    assert all(len({line.count("|") for line in block}) <= 1 for block in blocks)
+    assert "did not run: RuntimeError: a / b" in page(results)
+
+
+def test_a_page_of_nothing_says_so() -> None:
+    text = page({})
+    assert "Nothing was measured yet." in text
+    assert text.count("Not yet run on a GPU.") == 2
+
+
+def test_packages_that_are_missing_are_named(results: dict[str, Any]) -> None:
+    results["peers"]["cpu"]["missing"] = {"vocos": "cannot install vocos==0.1.0: no route"}
+    assert "vocos: not measured; cannot install vocos==0.1.0: no route." in page(results)
+
+
+@pytest.mark.parametrize("wrong", [2e-4, math.nan])
+def test_a_difference_in_float32_is_noticed(wrong: float) -> None:
+    assert agrees(equality(1e-5))
+    assert agrees({})
+    assert not agrees(equality(wrong))
+
+
+def test_a_section_replaces_its_old_figures_for_its_device_alone() -> None:
+    old = {"peers": {"cpu": 1, "cuda": 2}, "startup": 3, "unknown": 4}
+    assert synthesis.merged(old, "peers", "cpu", {"new": 5}) == {"peers": {"cpu": {"new": 5}, "cuda": 2}, "startup": 3}
+    assert synthesis.merged({}, "startup", "cpu", {"new": 5}) == {"startup": {"new": 5}}
+
+
+def test_the_command_of_a_section_names_no_folder() -> None:
+    options = synthesis.parse_options(["--sections", "peers,startup", "--threads", "1", "--peers", "/somewhere"])
+    assert options.sections == ["peers", "startup"]
+    command = synthesis.stamp("peers", options)["command"]
+    assert command.endswith("--sections peers --device cpu --threads 1 --seconds 1 --repeats 5")
+    again = synthesis.parse_options(command.split()[2:])
+    assert (again.sections, again.threads) == (["peers"], [1])
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--sections", "peers,none"], ["--threads", "0"], ["--repeats", "0"], ["--seconds", "0"]]
+)
+def test_mistakes_on_the_command_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        synthesis.parse_options(arguments)
+    assert stop.value.code == 2
+    assert "expected" in capsys.readouterr().err
+
+
+def test_figures_of_a_training_on_a_gpu_are_taken_over(tmp_path: Path) -> None:
+    assert synthesis.with_training({}, tmp_path) == {"training": {}}
+    ratio = {"peer float16": {"ours bfloat16": spread([6.0])}}
+    document = {"throughput": {"cuda": {"speed_ratio": ratio}}}
+    (tmp_path / "training.json").write_text(json.dumps(document), encoding="utf-8")
+    assert synthesis.with_training({}, tmp_path) == {"training": ratio}
+
+
+def test_another_version_of_a_package_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PeerUnavailableError, match=r"hifi-gan 0\.0\.2; got none"):
+        check_version("hifigan", tmp_path)
+    (tmp_path / "hifi_gan-0.0.1.dist-info").mkdir()
+    metadata = tmp_path / "hifi_gan-0.0.1.dist-info" / "METADATA"
+    metadata.write_text("Metadata-Version: 2.1\nName: hifi_gan\nVersion: 0.0.1\n", encoding="utf-8")
+    with pytest.raises(PeerUnavailableError, match=r"got 0\.0\.1"):
+        check_version("hifigan", tmp_path)
+
+
+class Pretender:
+    """Answers requests with prepared seconds, or says that it cannot."""
+
+    def __init__(self, seconds: list[float], audio: float = 1.0, error: str = "") -> None:
+        self.seconds, self.audio, self.error = iter(seconds), audio, error
+
+    def request(self, action: str, **_: Any) -> dict[str, Any]:
+        if self.error:
+            return {"error": self.error}
+        if action == "warm up":
+            return {"audio": self.audio, "warm_up": 9.0, "memory": None}
+        return {"audio": self.audio, "seconds": next(self.seconds)}
+
+
+def test_ratios_are_of_neighbours_in_time_and_for_a_second_of_audio(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(synthesis_turns, "_PAUSE", 0)
+    broken = System("broken", "broken", "ours")
+    runners: dict[str, Any] = {
+        "lmnt": Pretender([2, 4, 6]),
+        "hifigan": Pretender([2, 1, 2], audio=2.0),
+        "ours": Pretender([], error="no such backend"),
+    }
+    case = Case((LMNT, HIFIGAN, broken, VOCOS), 1.0, 1, "latency")
+    found = synthesis_turns.take_turns(case, runners, repeats=3)["systems"]
+    assert list(found) == [LMNT.name, HIFIGAN.name, "broken"]  # a package that is not there has no row
+    assert found[HIFIGAN.name]["speed"]["values"] == [2, 8, 6]
+    assert found[LMNT.name]["speed"]["values"] == [1, 1, 1]
+    assert found[LMNT.name]["warm_up"] == 9
+    assert found["broken"] == {"label": "broken", "error": "no such backend"}
+
+
+def test_another_network_than_the_published_one_is_refused() -> None:
+    class Small:
+        def request(self, action: str) -> dict[str, int]:
+            return {"parameters": 1000}
+
+    with pytest.raises(RuntimeError, match="vocos: expected 13531650 parameters"):
+        synthesis_turns.about({"vocos": Small()})  # type: ignore[dict-item]
+
+
+def test_distance_in_decibels() -> None:
+    theirs = torch.tensor([1.0, -1.0, 1.0, -1.0])
+    found = synthesis_turns.distance(theirs * 1.01, theirs)
+    assert found["max_difference"] == pytest.approx(0.01, rel=1e-4)
+    assert found["decibels"] == pytest.approx(40, abs=1e-3)
+
+
+def test_our_process_answers(tmp_path: Path) -> None:
+    synthesis_turns.prepare(tmp_path, seconds=0.05)
+    mode = BASE_ROWS["cpu"][0].mode
+    size = {"mode": mode, "seconds": 0.05, "batch": 2}
+    with synthesis_turns.processes({}, tmp_path, 1, "cpu") as runners:
+        ours = runners["ours"]
+        assert synthesis_turns.about(runners) == {"ours": 2_619_971}
+        begun = time.perf_counter()
+        said = ours.request(action="time", **size)
+        assert 0 < said["seconds"] < time.perf_counter() - begun
+        assert (said["backend"], said["precision"]) == ("reference", "float32")
+        assert said["audio"] == pytest.approx(2 * 4 * 256 / 22050)
+        best = ours.request(action="roofline", limits={"operations": 1e11, "traffic": 1e10}, **size)
+        assert best["seconds"] == max(best["compute_seconds"], best["memory_seconds"])
+        assert (
+            "no such thing"
+            in ours.request(action="time", mode=mode | {"backend": "no such thing"}, seconds=1, batch=1)["error"]
+        )
+
+
+def test_the_page_is_made_of_the_json() -> None:
+    path = ROOT / "docs" / "benchmarks" / "synthesis.json"
+    if not path.is_file():
+        pytest.skip("the benchmark has not been run yet")
+    assert path.with_suffix(".md").read_text(encoding="utf-8") == page(json.loads(path.read_text(encoding="utf-8")))
