@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from diffwave.config import MelConfig
-from diffwave.stft import FrameGeometry, istft, stft
+from diffwave.stft import FrameGeometry, FrameTransform, count_frames, stft
 
 # lmnt-com/diffwave preprocess.py: 20 log10(mel) - 20, then (x + 100) / 100 clipped to [0, 1].
 _DB_REFERENCE = 20.0
@@ -80,7 +80,7 @@ class MelSpectrogram(nn.Module):
         """
         weights = self.filterbank.to(mel.dtype)
         mean = self.expand(mel) / weights.sum(dim=1, keepdim=True).clamp_min(1e-8)  # [B, M, F]
-        return _spread(weights, mean)
+        return _spreading(weights).t() @ mean
 
     def check(self, mel: Tensor) -> None:
         """Refuse a mel from elsewhere that cannot be of this convention, before it becomes noise.
@@ -190,34 +190,40 @@ class MelConsistency(nn.Module):
 
     def forward(self, wav: Tensor, target: Tensor, iterations: int) -> Tensor:
         """Return ``wav`` ``[B, N]`` after ``iterations`` pushes towards the log-mel ``target`` ``[B, M, F]``."""
-        goal = self.mel.expand(target)
+        goal = self.mel.expand(target).clamp_min(self.mel.config.floor).log().transpose(1, 2)  # [B, F, M]
+        geometry, weights = self.mel.geometry, self.mel.filterbank.to(wav.dtype)
+        transform = FrameTransform(geometry, count_frames(wav, geometry), wav.device, wav.dtype)
+        scale = transform.window.square().sum().rsqrt() if self.mel.config.stft_normalized else 1.0
+        bands, bins = weights.t() * scale, _spreading(weights)
         projected, moved = wav, wav
         for _ in range(iterations):
-            last, projected = projected, self._project(moved, goal)
-            moved = projected + self.momentum * (projected - last)
+            last, projected = projected, self._project(moved, goal, transform, bands, bins)
+            moved = torch.lerp(last, projected, 1 + self.momentum)
         return projected
 
-    def _project(self, wav: Tensor, goal: Tensor) -> Tensor:
-        """One correction of the magnitudes, ``[B, N]`` to ``[B, N]``."""
-        geometry, weights = self.mel.geometry, self.mel.filterbank.to(wav.dtype)
-        spectrum = stft(wav, geometry)
-        own = weights @ spectrum.abs()  # [B, M, F]
-        floor = self.mel.config.floor
-        if self.mel.config.stft_normalized:
-            own = own / geometry.window(wav.device, wav.dtype).square().sum().sqrt()
-        change = (goal.clamp_min(floor) / own.clamp_min(floor)).log().clamp(-self.limit, self.limit)
-        return istft(spectrum * _spread(weights, change).exp(), geometry)
+    def _project(self, wav: Tensor, goal: Tensor, transform: FrameTransform, bands: Tensor, bins: Tensor) -> Tensor:
+        """One correction of the magnitudes, ``[B, N]`` to ``[B, N]``.
+
+        Args:
+            wav: to be corrected.
+            goal: log of the wanted band magnitudes, shape ``[B, F, M]``.
+            transform: to frames and back.
+            bands, bins: from bins to bands ``[K, M]``, and from bands to bins ``[M, K]``.
+        """
+        spectra = transform.analyse(wav)
+        own = torch.linalg.vector_norm(torch.view_as_real(spectra), dim=-1) @ bands  # [B, F, M]
+        change = (goal - own.clamp_min(self.mel.config.floor).log()).clamp(-self.limit, self.limit)
+        return transform.synthesise(spectra * (change @ bins).exp())
 
 
-def _spread(weights: Tensor, bands: Tensor) -> Tensor:
-    """Interpolate band values ``[B, M, F]`` to bins ``[B, K, F]`` with normalised triangles ``[M, K]``."""
+def _spreading(weights: Tensor) -> Tensor:
+    """Interpolation from bands to bins, both ``[M, K]``: normalised triangles, the outermost ones level outwards."""
     total = weights.sum(dim=0)  # [K]
     covered = total > 1e-8
-    values = (weights / total.clamp_min(1e-8)).t() @ bands
     index = torch.arange(len(total), device=weights.device)
-    # As tensors: to read them as numbers would wait for a GPU, in every iteration of the consistency.
+    # As tensors: to read them as numbers would wait for a GPU.
     first, last = torch.where(covered, index, len(total)).min(), torch.where(covered, index, -1).max()
-    return values[:, index.clamp(first, last)]
+    return (weights / total.clamp_min(1e-8))[:, index.clamp(first, last)]
 
 
 def mel_filterbank(config: MelConfig) -> Tensor:

@@ -38,6 +38,43 @@ class FrameGeometry:
         return F.pad(window, (left, self.n_fft - self.win_length - left))
 
 
+class FrameTransform:
+    """The transform and its inverse for signals of one length; what both need is made once.
+
+    Spectra are complex, ``[B, F, K]`` with ``K = n_fft / 2 + 1``, a frame after the other as they lie in memory.
+
+    Args:
+        geometry: frame sizes; for the inverse, windows must overlap everywhere (``hop <= win / 2`` does).
+        frames: ``F``.
+        device, dtype: of the signals.
+    """
+
+    def __init__(self, geometry: FrameGeometry, frames: int, device: torch.device, dtype: torch.dtype) -> None:
+        self.geometry = geometry
+        self.window = geometry.window(device, dtype)
+        weight = self.window.square().expand(1, frames, -1)
+        # The floor only matters at the very ends of centred frames, where a single window begins with zero.
+        self._energy = self._inside(_overlap_add(weight, geometry.hop_length)).clamp_min(1e-8)
+
+    def analyse(self, wav: Tensor) -> Tensor:
+        """Spectra of ``[B, F * hop]``; the ends are reflected, or padded with zeros in a short signal."""
+        mode = "reflect" if wav.shape[-1] > max(self.geometry.padding) else "constant"
+        padded = F.pad(wav.unsqueeze(1), self.geometry.padding, mode=mode).squeeze(1)
+        frames = padded.unfold(-1, self.geometry.n_fft, self.geometry.hop_length)
+        spectra: Tensor = torch.fft.rfft(frames * self.window)
+        return spectra
+
+    def synthesise(self, spectra: Tensor) -> Tensor:
+        """Least-squares inverse (Griffin & Lim 1984, equation 6), ``[B, F * hop]``."""
+        pieces = torch.fft.irfft(spectra, n=self.geometry.n_fft) * self.window
+        return self._inside(_overlap_add(pieces, self.geometry.hop_length)) / self._energy
+
+    def _inside(self, padded: Tensor) -> Tensor:
+        """Without the padding."""
+        left, right = self.geometry.padding
+        return padded[:, left : padded.shape[-1] - right]
+
+
 def stft(wav: Tensor, geometry: FrameGeometry) -> Tensor:
     """Transform ``[B, N]`` into complex ``[B, n_fft / 2 + 1, N / hop]``.
 
@@ -49,20 +86,20 @@ def stft(wav: Tensor, geometry: FrameGeometry) -> Tensor:
     Raises:
         ValueError: if ``N`` is not a positive multiple of the hop.
     """
+    frames = count_frames(wav, geometry)
+    return FrameTransform(geometry, frames, wav.device, wav.dtype).analyse(wav).transpose(1, 2)
+
+
+def count_frames(wav: Tensor, geometry: FrameGeometry) -> int:
+    """Frames of ``[B, N]``.
+
+    Raises:
+        ValueError: if ``N`` is not a positive multiple of the hop.
+    """
     samples = wav.shape[-1]
     if samples == 0 or samples % geometry.hop_length:
         raise ValueError(f"stft: expected a multiple of hop_length={geometry.hop_length} samples; got {samples}")
-    mode = "reflect" if samples > max(geometry.padding) else "constant"
-    padded = F.pad(wav.unsqueeze(1), geometry.padding, mode=mode).squeeze(1)
-    window = geometry.window(wav.device, wav.dtype)
-    return torch.stft(
-        padded,
-        geometry.n_fft,
-        hop_length=geometry.hop_length,
-        window=window,
-        center=False,
-        return_complex=True,
-    )
+    return samples // geometry.hop_length
 
 
 def istft(spectrum: Tensor, geometry: FrameGeometry) -> Tensor:
@@ -72,23 +109,16 @@ def istft(spectrum: Tensor, geometry: FrameGeometry) -> Tensor:
         spectrum: complex, shape ``[B, n_fft / 2 + 1, F]``.
         geometry: frame sizes; windows must overlap everywhere (``hop <= win / 2`` does).
     """
-    frames = spectrum.shape[-1]
-    window = geometry.window(spectrum.device, spectrum.real.dtype)
-    pieces = torch.fft.irfft(spectrum, n=geometry.n_fft, dim=1) * window[:, None]  # [B, n_fft, F]
-    weight = window.square()[None, :, None].expand(1, -1, frames)
-    left, right = geometry.padding
-    total = _overlap_add(pieces, geometry)
-    energy = _overlap_add(weight, geometry)
-    stop = total.shape[-1] - right
-    # The floor only matters at the very ends of centred frames, where a single window begins with zero.
-    return total[:, left:stop] / energy[:, left:stop].clamp_min(1e-8)
+    transform = FrameTransform(geometry, spectrum.shape[-1], spectrum.device, spectrum.real.dtype)
+    return transform.synthesise(spectrum.transpose(1, 2))
 
 
-def _overlap_add(frames: Tensor, geometry: FrameGeometry) -> Tensor:
-    """Sum shifted frames ``[B, n_fft, F]`` into ``[B, (F - 1) * hop + n_fft]``."""
-    count = frames.shape[-1]
-    samples = (count - 1) * geometry.hop_length + geometry.n_fft
-    summed = F.fold(
-        frames, (1, samples), kernel_size=(1, geometry.n_fft), stride=(1, geometry.hop_length)
-    )  # [B, 1, 1, samples]
-    return summed[:, 0, 0]
+def _overlap_add(frames: Tensor, hop: int) -> Tensor:
+    """Sum shifted frames ``[B, F, n_fft]`` into ``[B, (F - 1) * hop + n_fft]``."""
+    examples, count, size = frames.shape
+    parts = -(-size // hop)
+    whole = F.pad(frames, (0, parts * hop - size)).reshape(examples, count, parts, hop)
+    summed = frames.new_zeros(examples, count + parts - 1, hop)
+    for part in range(parts):  # part j of frame i lies at hop i + j
+        summed[:, part : part + count] += whole[:, :, part]
+    return summed.reshape(examples, -1)[:, : (count - 1) * hop + size]

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from diffwave.kernels.layers import ResidualLayer, Stack
 from diffwave.kernels.native_forward import InferenceStack
-from diffwave.kernels.native_library import Sizes, unavailable
+from diffwave.kernels.native_library import PackedCache, PackedWeights, Sizes, unavailable
 from diffwave.kernels.native_training import BufferPool, trained_stack
 from diffwave.kernels.reference import CACHE_BYTES
 
@@ -35,10 +35,13 @@ class Native:
     cache_bytes: int = CACHE_BYTES
     name: str = field(default="native", init=False)
     pool: BufferPool = field(default_factory=BufferPool, init=False)
+    packed: PackedCache = field(default_factory=PackedCache, init=False)
 
     def stack(self, layers: Sequence[ResidualLayer], mel: Tensor, mask: Tensor | None, calls: int) -> Stack:
         """See :class:`~diffwave.kernels.layers.Backend`."""
-        if not torch.is_grad_enabled():
-            return InferenceStack(layers, mel, mask, self.cache_bytes if calls > 1 else 0)
         sizes = Sizes.of(layers, mel, mask)
+        if not torch.is_grad_enabled():
+            if calls == 1:  # as in a validation between changes of the weights
+                return InferenceStack(sizes, PackedWeights(layers, sizes), mel, 0)
+            return InferenceStack(sizes, self.packed.get(layers, sizes), mel, self.cache_bytes)
         return lambda x, shifts: trained_stack(self.pool, sizes, layers, x, shifts, mel)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from diffwave.kernels.layers import ResidualLayer
 from diffwave.kernels.native_library import PackedStructure, PackedWeights, ShapeStructure, Sizes, library, pointer
 
 
@@ -89,14 +87,14 @@ class InferenceStack:
     """Layers and mel made ready; buffers are kept from call to call.
 
     Args:
-        layers: the weights.
-        mel, mask: see :class:`~diffwave.kernels.layers.Backend`.
+        sizes: of the batch.
+        weights: packed.
+        mel: upsampled, shape ``[B, M, P]``.
         cache_bytes: most that kept projections of the mel may take.
     """
 
-    def __init__(self, layers: Sequence[ResidualLayer], mel: Tensor, mask: Tensor | None, cache_bytes: int) -> None:
-        sizes = Sizes.of(layers, mel, mask)
-        weights, rows = PackedWeights(layers, sizes), mel_rows(mel)
+    def __init__(self, sizes: Sizes, weights: PackedWeights, mel: Tensor, cache_bytes: int) -> None:
+        rows = mel_rows(mel)
         # Two streams take turns; what lies beyond an example's end is never written and stays zero.
         streams = torch.zeros(2, sizes.examples, sizes.rows, sizes.channels)
         total = torch.zeros(sizes.examples, sizes.positions, sizes.channels)

@@ -159,10 +159,40 @@ class PackedWeights:
         return PackedStructure(*(pointer(self.tensors.get(name)) for name in (*_PACKED, *_PACKED_BACK)))
 
 
+class PackedCache:
+    """The weights that were packed last, for layers that are run again and again."""
+
+    def __init__(self) -> None:
+        self._kept: tuple[list[tuple[Tensor, int, int]], PackedWeights] | None = None
+
+    def get(self, layers: Sequence[ResidualLayer], sizes: Sizes) -> PackedWeights:
+        """Packed weights of these layers; packed anew if a tensor is another one or was changed in place."""
+        state = [(value, value.data_ptr(), value._version) for layer in layers for value in tensors(layer)]
+        if self._kept is None or not _same(self._kept[0], state):
+            self._kept = state, PackedWeights(layers, sizes)
+        return self._kept[1]
+
+    def __deepcopy__(self, memo: dict[int, object]) -> PackedCache:
+        return PackedCache()
+
+
+def _same(one: list[tuple[Tensor, int, int]], other: list[tuple[Tensor, int, int]]) -> bool:
+    # The tensors are held, so none of their addresses can have become another's.
+    return len(one) == len(other) and all(
+        a is b and where == there and version == later
+        for (a, where, version), (b, there, later) in zip(one, other, strict=True)
+    )
+
+
+def tensors(layer: ResidualLayer) -> tuple[Tensor, ...]:
+    """A layer's six parameters in the order of ``Parameters`` in ``csrc/stack.h``."""
+    convolution = (layer.dilated_weight, layer.dilated_bias, layer.condition_weight, layer.condition_bias)
+    return (*convolution, layer.output_weight, layer.output_bias)
+
+
 def parameters(layer: ResidualLayer) -> list[Tensor]:
-    """A layer's six parameters, float32 and contiguous, in the order of ``Parameters`` in ``csrc/stack.h``."""
-    weights = (layer.dilated_weight, layer.dilated_bias, layer.condition_weight, layer.condition_bias)
-    return [value.detach().float().contiguous() for value in (*weights, layer.output_weight, layer.output_bias)]
+    """A layer's six parameters, float32 and contiguous."""
+    return [value.detach().float().contiguous() for value in tensors(layer)]
 
 
 def library() -> ctypes.CDLL:

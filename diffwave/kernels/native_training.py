@@ -19,6 +19,7 @@ from diffwave.kernels.native_library import (
     Sizes,
     library,
     parameters,
+    tensors,
 )
 
 
@@ -148,14 +149,14 @@ def _run_backward(kept: _Pass, gradient: Tensor) -> list[Tensor]:
     buffers.clear()
     shape = sizes.shape()
     shape.threads = kept.threads
-    tensors = (buffers.gates, total, buffers.stream_gradient, buffers.gate_gradient, buffers.mel_gradient)
+    pointed = (buffers.gates, total, buffers.stream_gradient, buffers.gate_gradient, buffers.mel_gradient)
     task = _Backward(
         shape,
         kept.weights.pointers(),
         kept.mel.data_ptr(),
         buffers.streams.data_ptr(),
         buffers.streams[0].numel(),
-        *(tensor.data_ptr() for tensor in (*tensors, buffers.shift_gradient, buffers.sums, pointers)),
+        *(tensor.data_ptr() for tensor in (*pointed, buffers.shift_gradient, buffers.sums, pointers)),
     )
     library().diffwave_backward(ctypes.byref(task))
     return found
@@ -174,17 +175,6 @@ def trained_stack(
         shifts: projected step embedding of each layer, shape ``[B, L, C]``.
         mel: upsampled mel, shape ``[B, M, P]``.
     """
-    leaves = [
-        value
-        for layer in layers
-        for value in (
-            layer.dilated_weight,
-            layer.dilated_bias,
-            layer.condition_weight,
-            layer.condition_bias,
-            layer.output_weight,
-            layer.output_bias,
-        )
-    ]
+    leaves = [value for layer in layers for value in tensors(layer)]
     total: Tensor = _TrainedStack.apply(pool, sizes, layers, x, shifts, mel, *leaves)
     return total

@@ -152,6 +152,19 @@ def test_a_stack_may_be_called_again_and_forgets_the_call_before() -> None:
         assert torch.equal(first, kept)
 
 
+def test_weights_that_change_are_packed_again() -> None:
+    backend, layers, inputs = Native(), make_layers(32, (1, 2)), make_inputs(1, 32, 2, 60)
+    before = run(backend, layers, inputs, calls=2)
+    assert torch.equal(run(backend, layers, inputs, calls=2), before)
+    with torch.no_grad():
+        layers[1].output_weight.mul_(2)
+    changed = run(backend, layers, inputs, calls=2)
+    assert torch.equal(changed, run(Native(), layers, inputs, calls=2))
+    assert not torch.equal(changed, before)
+    others = [dataclasses.replace(layers[0], output_bias=layers[0].output_bias + 1), layers[1]]
+    assert torch.equal(run(backend, others, inputs, calls=2), run(Native(), others, inputs, calls=2))
+
+
 def test_projections_that_are_too_large_are_made_on_the_way() -> None:
     layers, inputs = make_layers(32, (1, 2, 4)), make_inputs(1, 32, 3, 90)
     kept = run(Native(), layers, inputs, calls=6)
