@@ -57,7 +57,8 @@ class OptimizationConfig:
         ema_decay: of the exponential moving average of the weights, which is what a checkpoint exports.
         precision: ``float32`` or ``bfloat16`` (autocast, and the kernels where they can run).
         backend: of the residual layers: ``reference`` (plain PyTorch), ``native`` (the C kernel, CPU, bfloat16),
-            ``triton`` (GPU, bfloat16), or ``auto``: in bfloat16 the kernel that can run, in float32 the reference.
+            ``triton`` (GPU, bfloat16), or ``auto``: the C kernel in bfloat16 on a CPU that can run it, else the
+            reference.
         compile: run the network through ``torch.compile``.
         deterministic: only use algorithms that give the same bits every time; on a CPU they do anyway.
         device: ``auto``, ``cpu`` or ``cuda``.

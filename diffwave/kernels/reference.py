@@ -73,6 +73,7 @@ class Reference:
 
         def run(x: Tensor, shifts: Tensor) -> Tensor:
             total: Tensor | None = None
+            x = x.contiguous()  # channels-last would go on from layer to layer, where convolutions are slower
             for index, layer in enumerate(layers):
                 condition = project(layer, mel) if kept is None else kept[index]
                 x, skip = residual_layer(

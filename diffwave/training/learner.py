@@ -18,6 +18,7 @@ from torch.optim.swa_utils import AveragedModel
 from diffwave.config import TrainingConfig
 from diffwave.data import Crops
 from diffwave.kernels.dispatch import choose
+from diffwave.kernels.layers import Backend
 from diffwave.network import DiffWave
 from diffwave.training.loss import Batch, DiffusionLoss, Objective
 from diffwave.training.processes import Processes
@@ -56,9 +57,7 @@ class Learner:
         self.device = processes.device
         torch.manual_seed(settings.seed)
         self.network = DiffWave(config.model).to(self.device)
-        wanted = "reference" if settings.compile else settings.backend
-        channels = config.model.network.residual_channels
-        self.network.backend = choose(wanted, settings.precision, self.device, channels).backend
+        self.network.backend = self._backend(config.model.network.residual_channels)
         self.average = AveragedModel(self.network, multi_avg_fn=moving_average(settings.ema_decay))
         # Rate 0: it rises from what it was, also in a run that goes on (see rate).
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=0.0, fused=True)
@@ -154,6 +153,16 @@ class Learner:
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
+
+    def _backend(self, channels: int) -> Backend:
+        """What runs the residual layers.
+
+        Triton's kernels are taken in training only where they are named: their weight gradients read more memory than
+        the forward pass saves, and they have not been timed yet.
+        """
+        settings = self.settings
+        plain = settings.compile or (settings.backend == "auto" and self.device.type == "cuda")
+        return choose("reference" if plain else settings.backend, settings.precision, self.device, channels).backend
 
     def _gradients_at_home(self, wanted: bool) -> contextlib.AbstractContextManager[None]:
         no_sync: Callable[[], contextlib.AbstractContextManager[None]] | None
