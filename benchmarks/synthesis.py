@@ -2,9 +2,10 @@
 
     python benchmarks/synthesis.py [--sections peers,ours,startup] [--device cpu|cuda] [--threads 2 1] [--peers FOLDER]
 
-Writes ``docs/benchmarks/synthesis.json`` (every figure) and ``docs/benchmarks/synthesis.md``. A section that is
-measured again replaces its old figures, for its device alone; the others stay. The page states the goals beside what
-was measured; a missed one is no failure of the program, BASE with another output than the other package's is.
+Writes ``docs/benchmarks/synthesis.json`` (every figure), ``docs/benchmarks/synthesis.md`` and the README's table. A
+section that is measured again replaces its old figures, for its device alone; the others stay. The page states the
+goals beside what was measured; a missed one is no failure of the program, BASE with another output than the other
+package's is.
 """
 
 from __future__ import annotations
@@ -23,9 +24,12 @@ import synthesis_turns
 from diffwave.files import write_text
 from machine import environment
 from peer import ROOT
+from quality import replace_block
+from synthesis_goals import goal_table
 from synthesis_page import agrees, page
 from synthesis_systems import own_cases, peer_cases
 
+DOCUMENTS = ROOT / "docs" / "benchmarks"
 DEFAULTS = {"seconds": 1.0, "repeats": 5}
 
 
@@ -82,7 +86,7 @@ def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
     help_ = "folder of the other projects' packages, for the next time; without it they are installed for once"
     parser.add_argument("--peers", type=Path, metavar="FOLDER", help=help_)
     parser.add_argument("--page", action="store_true", help="measure nothing, only write the page anew")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "benchmarks", help="folder of the two files")
+    parser.add_argument("--output", type=Path, default=DOCUMENTS, help="folder of the two files")
     options = parser.parse_args(arguments)
     options.sections = [] if options.page else options.sections
     if options.threads is None:
@@ -117,10 +121,12 @@ def merged(results: dict[str, Any], name: str, device: str, section: dict[str, A
 
 
 def with_training(results: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The results with what ``benchmarks/training.py`` has found on a GPU, which one of the goals is about."""
+    """The results with what ``benchmarks/training.py`` has found, which two of the goals are about."""
     path = folder / "training.json"
     document = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return results | {"training": document.get("throughput", {}).get("cuda", {}).get("speed_ratio", {})}
+    gpu = document.get("throughput", {}).get("cuda", {}).get("speed_ratio", {})
+    kernel = {key: document.get("kernel", {}).get(key) for key in ("speed_ratio", "setting") if "kernel" in document}
+    return results | {"training": gpu, "training_kernel": {key: value for key, value in kernel.items() if value}}
 
 
 def write(results: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -128,6 +134,10 @@ def write(results: dict[str, Any], folder: Path) -> dict[str, Any]:
     results = with_training(results, folder)
     write_text(folder / "synthesis.json", json.dumps(results, indent=1) + "\n")
     write_text(folder / "synthesis.md", page(results))
+    if folder.resolve() == DOCUMENTS:
+        readme = ROOT / "README.md"
+        text = readme.read_text(encoding="utf-8")
+        write_text(readme, replace_block(text, "speed", "\n".join(goal_table(results, measured_only=True))))
     return results
 
 

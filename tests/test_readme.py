@@ -11,6 +11,7 @@ import soundfile
 
 from diffwave.cli import (
     baseline,
+    bench,
     evaluate,
     export,
     listen_analyze,
@@ -44,7 +45,7 @@ def test_command_parses(line: str) -> None:
         module = {"export": listen_export, "serve": listen_serve, "analyze": listen_analyze}[command]
     else:
         own = {"synthesize": synthesize, "export": export, "show-diffusion": show_diffusion}
-        module = (own | {"evaluate": evaluate, "baseline": baseline})[command]
+        module = (own | {"evaluate": evaluate, "baseline": baseline, "bench": bench})[command]
     module.parser().parse_args(arguments)
 
 

@@ -103,6 +103,7 @@ def results() -> dict[str, Any]:
         "ours": {device: made_up(own_cases(device, 1.0)) for device in ("cpu", "cuda")},
         "startup": made_up([]) | START,
         "training": {"peer float16": {"ours bfloat16": spread([5.5]), "ours float32": spread([2.0])}},
+        "training_kernel": {"speed_ratio": {"native": spread([2.1])}, "setting": {"threads": 2}},
     }
     for device in ("cpu", "cuda"):
         found["peers"][device]["equality"] = equality(3e-6)
@@ -117,9 +118,9 @@ def goals(results: dict[str, Any]) -> list[str]:
 def test_goals_that_are_reached(results: dict[str, Any]) -> None:
     # One output of 10 s on the GPU: 4 / .002 is far above 15; throughput is measured in the same made-up pace.
     verdicts = goals(results)
-    assert verdicts[:4] == ["met"] * 4
-    assert verdicts[4] == "**missed**"  # 1 / .002 = 500 times real time
-    assert verdicts[5:] == ["met"] * 4
+    assert verdicts[:5] == ["met"] * 5
+    assert verdicts[5] == "**missed**"  # 1 / .002 = 500 times real time
+    assert verdicts[6:] == ["met"] * 4
 
 
 @pytest.mark.parametrize(
@@ -127,9 +128,9 @@ def test_goals_that_are_reached(results: dict[str, Any]) -> None:
     [
         (0, "BASE native", 1.4),
         (1, SHIPPED.name, 0.13),
-        (3, "BASE triton", 0.2),
-        (6, "BASE triton", 0.3),
-        (7, "BASE triton", 1.5),
+        (4, "BASE triton", 0.2),
+        (7, "BASE triton", 0.3),
+        (8, "BASE triton", 1.5),
     ],
 )
 def test_goals_that_are_missed(
@@ -147,7 +148,9 @@ def test_goals_that_were_not_measured(results: dict[str, Any]) -> None:
     assert set(goals({})) == {""}
     lines = synthesis_goals.goal_table({})
     assert sum("not yet run on a GPU" in line for line in lines) == 6
-    assert sum("not measured yet" in line for line in lines) == 3
+    assert sum("not measured yet" in line for line in lines) == 4
+    assert len(synthesis_goals.goal_table({}, measured_only=True)) == 2
+    assert len(synthesis_goals.goal_table(results, measured_only=True)) == 12
     # Another number of threads is no answer to what is asked of two cores.
     results["peers"]["cpu"] = made_up(peer_cases("cpu", 1.0), threads=1)
     assert goals(results)[0] == ""
@@ -225,11 +228,14 @@ def test_mistakes_on_the_command_line(arguments: list[str], capsys: pytest.Captu
 
 
 def test_figures_of_a_training_on_a_gpu_are_taken_over(tmp_path: Path) -> None:
-    assert synthesis.with_training({}, tmp_path) == {"training": {}}
+    assert synthesis.with_training({}, tmp_path) == {"training": {}, "training_kernel": {}}
     ratio = {"peer float16": {"ours bfloat16": spread([6.0])}}
-    document = {"throughput": {"cuda": {"speed_ratio": ratio}}}
+    kernel = {"speed_ratio": {"native": spread([1.9])}, "setting": {"threads": 2}}
+    document = {"throughput": {"cuda": {"speed_ratio": ratio}}, "kernel": kernel | {"seconds": {}}}
     (tmp_path / "training.json").write_text(json.dumps(document), encoding="utf-8")
-    assert synthesis.with_training({}, tmp_path) == {"training": ratio}
+    assert synthesis.with_training({}, tmp_path) == {"training": ratio, "training_kernel": kernel}
+    assert goals({"training_kernel": kernel})[2] == "**missed**"
+    assert goals({"training_kernel": kernel | {"setting": {"threads": 1}}})[2] == ""
 
 
 def test_another_version_of_a_package_is_refused(tmp_path: Path) -> None:

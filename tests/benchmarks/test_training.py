@@ -15,6 +15,7 @@ import torch
 import peer
 import training
 import training_exact
+import training_kernel
 import training_page
 import training_runner
 import training_runs
@@ -167,3 +168,50 @@ def test_each_precision_has_a_verdict_of_its_own(results: dict[str, Any]) -> Non
     for name in list(ratios):
         ratios[name] = {"median": 1.9 if "bfloat16" in name else 1.1, "min": 1.0, "max": 2.0}
     assert "| **missed** in float32, met in bfloat16 |" in training_page.page(results)
+
+
+def kernel_figures(ratio: float, threads: int = 2) -> dict[str, Any]:
+    where = {"processor": "p", "cores": 2, "system": "s", "python": "3", "torch": "2"}
+    return {
+        "command": "x",
+        "date": "y",
+        "environment": where,
+        "setting": {"batch": 8, "frames": 32, "threads": threads, "rounds": 3},
+        "seconds": {name: peer.spread([0.3]) for name in training_kernel.SYSTEMS},
+        "speed_ratio": {"reference": peer.spread([1.1]), "native": peer.spread([ratio])},
+        "gradient_difference": dict.fromkeys(training_kernel.SYSTEMS, 0.01),
+        "load_before": 0.0,
+    }
+
+
+@pytest.mark.parametrize(("ratio", "word"), [(2.01, "| met |"), (1.99, "| **missed** |")])
+def test_the_kernel_s_row_says_whether_the_target_is_met(results: dict[str, Any], ratio: float, word: str) -> None:
+    lines = training_page.page(results | {"kernel": kernel_figures(ratio)}).splitlines()
+    (row,) = [line for line in lines if line.startswith("| step of the default model")]
+    assert f"{ratio:.2f}" in row
+    assert row.endswith(word)
+
+
+def test_a_kernel_that_cannot_run_is_no_success(results: dict[str, Any]) -> None:
+    text = training_page.page(results | {"kernel": {"unavailable": "expected a processor with AVX512-BF16"}})
+    assert "cannot run: expected a processor with AVX512-BF16 | **missed** |" in text
+
+
+def test_the_network_of_convolutions_is_the_same_network() -> None:
+    config = training_kernel.compose_config(
+        [
+            "experiment=librispeech_fast",
+            "data.root=.",
+            "model.network.residual_channels=32",
+            "train.batch_size=2",
+            "model.network.residual_layers=2",
+        ]
+    )
+    crops = training_kernel.speech_like(config)
+    losses = {}
+    for system in ("convolutions", "reference"):
+        learner = training_kernel.make_learner(config, system)
+        learner.loss.precision = "float32"
+        losses[system] = learner.step([crops], 0).losses
+        assert isinstance(learner.network, training_kernel.PlainDiffWave) == (system == "convolutions")
+    torch.testing.assert_close(losses["convolutions"], losses["reference"], rtol=1e-5, atol=1e-6)
