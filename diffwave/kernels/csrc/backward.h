@@ -341,32 +341,57 @@ static void gather_gradients(const Backward *b, int64_t layer, int64_t threads) 
     memcpy(to->output, first + at.output, (size_t)(2 * C * C) * sizeof(float));
 }
 
-/* Blocks of `unit` in all examples, as one row of blocks: which example and where. */
-INLINE int64_t share(int64_t blocks, int64_t member, int64_t team) { return blocks * member / team; }
+INLINE int64_t share(int64_t count, int64_t member, int64_t team) { return count * member / team; }
+
+/* One pass of a layer over this member's blocks of all examples. */
+static void share_blocks(Place *at, int64_t team, int64_t block, int64_t dilation,
+                         void (*pass)(const Place *, int64_t)) {
+    const Shape *s = &at->b->shape;
+    /* Positions, or twins where there is a dilation. */
+    const int64_t most = ((dilation ? count_twins(s->positions, dilation) : s->positions) + block - 1) / block;
+    const int64_t all = most * s->examples;
+    for (int64_t i = share(all, at->member, team); i < share(all, at->member + 1, team); i++) {
+        at->example = i / most;
+        int64_t length = s->lengths[at->example], begin = i % most * block;
+        if (begin < (dilation ? count_twins(length, dilation) : length)) pass(at, begin);
+    }
+}
+
+static void enter_layer(Place *at, int64_t layer) {
+    const Shape *s = &at->b->shape;
+    at->layer = layer;
+    at->sums = at->b->sums + (at->member * s->layers + layer) * sums_of(s).size;
+}
+
+static void backward_example(Place *at, int64_t example) {
+    const Shape *s = &at->b->shape;
+    const int64_t length = s->lengths[example];
+    at->example = example;
+    for (int64_t layer = s->layers - 1; layer >= 0; layer--) {
+        enter_layer(at, layer);
+        for (int64_t begin = 0; begin < length; begin += STRETCH) back_to_gates(at, begin);
+        const int64_t twins = count_twins(length, s->dilations[layer]);
+        for (int64_t begin = 0; begin < twins; begin += BACK_TWINS) back_to_inputs(at, begin);
+    }
+}
 
 static void run_backward(void *task, Team *team, int64_t member) {
     const Backward *b = task;
     const Shape *s = &b->shape;
-    const int64_t size = sums_of(s).size;
     BackwardScratch scratch __attribute__((aligned(64)));
     Place at = {.b = b, .member = member, .scratch = &scratch};
-    for (at.layer = s->layers - 1; at.layer >= 0; at.layer--) {
-        at.sums = b->sums + (member * s->layers + at.layer) * size;
-        const int64_t stretches = (s->positions + STRETCH - 1) / STRETCH, all = stretches * s->examples;
-        for (int64_t i = share(all, member, team->size); i < share(all, member + 1, team->size); i++) {
-            at.example = i / stretches;
-            if (i % stretches * STRETCH < s->lengths[at.example]) back_to_gates(&at, i % stretches * STRETCH);
-        }
+    if (examples_apart(s, team->size)) {
+        const int64_t end = share(s->examples, member + 1, team->size);
+        for (int64_t i = share(s->examples, member, team->size); i < end; i++) backward_example(&at, i);
         meet(team);
-        const int64_t dilation = s->dilations[at.layer];
-        const int64_t blocks = (count_twins(s->positions, dilation) + BACK_TWINS - 1) / BACK_TWINS;
-        const int64_t every = blocks * s->examples;
-        for (int64_t i = share(every, member, team->size); i < share(every, member + 1, team->size); i++) {
-            at.example = i / blocks;
-            int64_t begin = i % blocks * BACK_TWINS;
-            if (begin < count_twins(s->lengths[at.example], dilation)) back_to_inputs(&at, begin);
+    } else {
+        for (int64_t layer = s->layers - 1; layer >= 0; layer--) {
+            enter_layer(&at, layer);
+            share_blocks(&at, team->size, STRETCH, 0, back_to_gates);
+            meet(team);
+            share_blocks(&at, team->size, BACK_TWINS, s->dilations[layer], back_to_inputs);
+            meet(team);
         }
-        meet(team);
     }
     for (int64_t layer = member; layer < s->layers; layer += team->size) gather_gradients(b, layer, team->size);
 }

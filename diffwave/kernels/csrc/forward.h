@@ -222,14 +222,26 @@ static void forward_block(const Forward *f, int64_t layer, int64_t example, int6
     project_block(f, layer, example, scratch);
 }
 
+static void forward_example(const Forward *f, int64_t example, ForwardScratch *scratch) {
+    for (int64_t layer = 0; layer < f->shape.layers; layer++) {
+        int64_t twins = count_twins(f->shape.lengths[example], f->shape.dilations[layer]);
+        for (int64_t begin = 0; begin < twins; begin += TWINS) forward_block(f, layer, example, begin, scratch);
+    }
+}
+
 static void run_forward(void *task, Team *team, int64_t member) {
     const Forward *f = task;
     (void)member;
     ForwardScratch scratch __attribute__((aligned(64)));
+    /* Whoever is free takes the next example or block: which thread does it changes no bit. */
+    if (examples_apart(&f->shape, team->size)) {
+        long example;
+        while ((example = atomic_fetch_add(&f->next[0], 1)) < f->shape.examples) forward_example(f, example, &scratch);
+        return;
+    }
     for (int64_t layer = 0; layer < f->shape.layers; layer++) {
         int64_t most = (count_twins(f->shape.positions, f->shape.dilations[layer]) + TWINS - 1) / TWINS;
         long block;
-        /* Whoever is free takes the next block: which thread does it changes no bit. */
         while ((block = atomic_fetch_add(&f->next[layer], 1)) < most * f->shape.examples) {
             int64_t example = block / most, begin = block % most * TWINS;
             if (begin < count_twins(f->shape.lengths[example], f->shape.dilations[layer]))

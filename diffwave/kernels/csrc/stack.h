@@ -48,6 +48,12 @@ INLINE int64_t first_of_twin(int64_t twin, int64_t dilation) {
     return twin / dilation * 2 * dilation + twin % dilation;
 }
 
+/* Whether every thread takes whole examples through all layers: what one layer leaves is then still in its cache for
+ * the next, and nobody waits. Else the threads share each example's positions and meet after every layer. */
+INLINE int examples_apart(const Shape *s, int64_t threads) {
+    return s->examples % threads == 0 || s->examples >= 4 * threads;
+}
+
 /* Row of a weight that stands in column n of gates and signals. */
 INLINE int64_t gate_row(int64_t n, int64_t channels) {
     int64_t channel = n / 64 * 32 + n % 32;
