@@ -19,6 +19,7 @@ from diffwave.files import atomic_path
 from diffwave.network import DiffWave
 
 FORMAT_VERSION = 1
+DEFAULT = "default"  # name of the packaged checkpoint
 WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
 
@@ -123,3 +124,18 @@ def _read_config(folder: Path) -> dict[str, Any]:
         )
     result: dict[str, Any] = document
     return result
+
+
+def checkpoint_folder(name_or_path: str | Path) -> Path:
+    """The packaged checkpoint of that name, or a folder as given (``./default`` for one that is called so).
+
+    Raises:
+        CheckpointError: if there is no such folder.
+    """
+    packaged = Path(__file__).parent / "assets" / DEFAULT
+    if str(name_or_path) == DEFAULT and packaged.is_dir():
+        return packaged
+    folder = Path(name_or_path).expanduser()
+    if folder.is_dir():
+        return folder
+    raise CheckpointError(f"{name_or_path}: expected a checkpoint folder or {DEFAULT!r}; there is no such folder")

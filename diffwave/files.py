@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import tempfile
@@ -19,11 +20,16 @@ _TEMPORARY = re.compile(rf"\..{{1,40}}\.{_MARK}[a-z0-9_]{{8}}(\.\w+)?")
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; at the end sync it and rename it to ``path``.
 
-    If the block raises, the temporary file is removed and ``path`` stays as it was.
+    If the block raises, the temporary file is removed and ``path`` stays as it was. A link stays one: the file that it
+    leads to is replaced.
 
     Raises:
-        OSError: if the folder cannot be written.
+        OSError: if the folder cannot be written, or ``path`` is a device, a pipe or the like, which renaming would
+            destroy.
     """
+    path = Path(os.path.realpath(path)) if path.is_symlink() else path
+    if path.exists() and not path.is_file():
+        raise FileExistsError(errno.EEXIST, "not a regular file", str(path))
     # File systems take names of up to 255 bytes: the temporary one must not be longer than the real one.
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.{_MARK}", suffix=path.suffix)
     os.close(handle)

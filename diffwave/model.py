@@ -6,11 +6,12 @@ Training and synthesis both build their prior here, from the same mel.
 from __future__ import annotations
 
 import math
+import numbers
 
 import torch
 from torch import Tensor
 
-from diffwave.config import DiffusionConfig, MelConfig
+from diffwave.config import DiffusionConfig, MelConfig, SamplingConfig
 from diffwave.diffusion import Prior, SpectralPrior, StandardPrior
 from diffwave.mel import MelSpectrogram
 from diffwave.stft import FrameGeometry
@@ -63,3 +64,15 @@ def _to_frames(values: Tensor, mel: MelConfig, geometry: FrameGeometry) -> Tenso
     low = position.floor().long()
     high = (low + 1).clamp(max=frames - 1)
     return torch.lerp(values[..., low], values[..., high], position - low)
+
+
+def count_iterations(config: SamplingConfig, wanted: int | None) -> int:
+    """Iterations of mel consistency after sampling: as wanted, or the checkpoint's own.
+
+    Raises:
+        ValueError: if that is no whole number from 0.
+    """
+    iterations = config.consistency_iterations if wanted is None else wanted
+    if isinstance(iterations, bool) or not isinstance(iterations, numbers.Integral) or iterations < 0:
+        raise ValueError(f"consistency: expected 0 or a positive whole number; got {iterations!r}")
+    return int(iterations)

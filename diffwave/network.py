@@ -289,7 +289,7 @@ class DiffWave(nn.Module):
 
         Args:
             noisy: noisy waveform, shape ``[B, N]``.
-            step: diffusion step of each example, may be fractional, shape ``[B]``.
+            step: diffusion step of each example, may be fractional, shape ``[B]``, or ``[1]`` for all.
             condition: of mels with ``N / hop_length`` frames, from :meth:`condition`.
             shifts: of these steps, from :meth:`shifts`, where they are known already, shape ``[B, L, C]``.
 
@@ -311,7 +311,8 @@ class DiffWave(nn.Module):
             noisy = noisy * mask.repeat_interleave(self.config.squeeze, dim=-1)[:, 0]
         x = F.relu(self._enter(noisy))
         stack = condition.stack or self.backend.stack(self.layers(), condition.mel, mask, calls=1)
-        total = stack(x, self.shifts(step) if shifts is None else shifts)  # [B, C, P]
+        shifts = self.shifts(step) if shifts is None else shifts
+        total = stack(x, shifts.expand(len(x), -1, -1))  # [B, C, P]
         return self._leave(self.hidden(total, mask))
 
     def _enter(self, noisy: Tensor) -> Tensor:

@@ -35,9 +35,16 @@ def white_noise(
             ``[2]`` on ``device``, which a recorded program can read anew every time it runs.
         stream: number of the noise within an output, such as the index of a sampling step; not negative.
         samples: how many.
-        start: first position.
+        start: first position; not negative.
         device: where the noise is made.
+
+    Raises:
+        ValueError: if the seed is no whole number, or stream or start are negative.
     """
+    if not isinstance(seed, int | Tensor) or stream < 0 or start < 0:
+        raise ValueError(
+            f"noise: expected a whole number as seed, and stream and start from 0; got {seed!r}, {stream} and {start}"
+        )
     first = start // _LANES
     blocks = -(-(start + samples) // _LANES) - first
     number = torch.arange(first, first + blocks, dtype=torch.int64, device=device)

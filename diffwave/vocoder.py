@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from diffwave.checkpoint import Checkpoint, CheckpointError, load_checkpoint
+from diffwave.checkpoint import DEFAULT, Checkpoint, CheckpointError, checkpoint_folder, load_checkpoint
 from diffwave.config import ModelConfig
 from diffwave.denoising import Denoiser, make_sampler
 from diffwave.devices import in_pieces, pick_device
@@ -18,10 +18,9 @@ from diffwave.diffusion import DiffusionProcess, NoiseSchedule, Prior, Sampler
 from diffwave.graphs import Graphs
 from diffwave.kernels.dispatch import choose
 from diffwave.mel import MelConsistency, MelSpectrogram, MelWarning
-from diffwave.model import make_prior
+from diffwave.model import count_iterations, make_prior
 from diffwave.network import Condition
 
-DEFAULT = "default"
 # A "batch" of more examples than this, each of fewer samples, is soundfile's [N, channels].
 _MOST_CHANNELS = 16
 
@@ -94,7 +93,7 @@ class Vocoder:
             DeviceError: if the device is not there.
             BackendError: if the backend or the precision cannot be had.
         """
-        folder = _checkpoint_folder(name_or_path)
+        folder = checkpoint_folder(name_or_path)
         checkpoint = load_checkpoint(folder)
         try:
             return cls(checkpoint, device, backend, precision, graphs)
@@ -185,15 +184,17 @@ class Vocoder:
             raise ValueError(f"synthesize: expected a tensor [M, F] or [B, M, F]; got {_kind(mel)}")
         batch = mel.unsqueeze(0) if mel.ndim == 2 else mel
         batch = batch.to(self.device, torch.float32)
+        if len(batch) == 0:
+            raise ValueError(f"synthesize: expected at least one example; got a mel of shape {list(mel.shape)}")
         self._check(batch)
-        way = self.sampler(steps, sampler)
+        way, iterations = self.sampler(steps, sampler), count_iterations(self.config.sampling, consistency)
 
         def run(piece: Sequence[Tensor]) -> list[Tensor]:
             examples = torch.cat(list(piece))
             prior = self._prior(examples)
             shown = _as_waveforms(callback, prior)
             whitened = self._denoise(self._denoiser.condition(examples), way, seed, shown)
-            wavs = self._finish(whitened, examples, prior, consistency)
+            wavs = self._finish(whitened, examples, prior, iterations)
             return [wavs] if len(piece) == 1 else list(wavs.unsqueeze(1))
 
         # A callback is shown the whole batch.
@@ -229,12 +230,12 @@ class Vocoder:
         batch = [mel.to(self.device, torch.float32) for mel in mels]
         for mel in batch:
             self._check(mel.unsqueeze(0))
-        way = self.sampler(steps, sampler)
+        way, iterations = self.sampler(steps, sampler), count_iterations(self.config.sampling, consistency)
 
         def run(piece: Sequence[Tensor]) -> list[Tensor]:
             whitened = self._denoise(self._denoiser.condition_batch(piece), way, seed, None)
             return [
-                self._finish_one(signal[: mel.shape[-1] * self.hop_length], mel, consistency)
+                self._finish_one(signal[: mel.shape[-1] * self.hop_length], mel, iterations)
                 for mel, signal in zip(piece, whitened, strict=True)
             ]
 
@@ -273,17 +274,14 @@ class Vocoder:
             f"{list(mel.shape)}: cut it into shorter pieces, or use a device with more memory"
         )
 
-    def _finish_one(self, whitened: Tensor, mel: Tensor, consistency: int | None) -> Tensor:
+    def _finish_one(self, whitened: Tensor, mel: Tensor, iterations: int) -> Tensor:
         """:meth:`_finish` for one example, ``[N]`` and ``[M, F]`` to ``[N]``."""
         batch = mel.unsqueeze(0)
-        return self._finish(whitened.unsqueeze(0), batch, self._prior(batch), consistency)[0]
+        return self._finish(whitened.unsqueeze(0), batch, self._prior(batch), iterations)[0]
 
-    def _finish(self, whitened: Tensor, mel: Tensor, prior: Prior, consistency: int | None) -> Tensor:
+    def _finish(self, whitened: Tensor, mel: Tensor, prior: Prior, iterations: int) -> Tensor:
         """Back to the waveform, and towards the mel if asked, ``[B, N]``."""
         wav = prior.color(whitened)
-        iterations = self.config.sampling.consistency_iterations if consistency is None else consistency
-        if iterations < 0:
-            raise ValueError(f"consistency: expected 0 or a positive number; got {iterations}")
         return MelConsistency(self.front_end)(wav, mel, iterations) if iterations else wav
 
 
@@ -300,14 +298,3 @@ def _as_waveforms(callback: StepCallback | None, prior: Prior) -> StepCallback |
 
 def _kind(value: object) -> str:
     return str(value.dtype) if isinstance(value, Tensor) else type(value).__name__
-
-
-def _checkpoint_folder(name_or_path: str | Path) -> Path:
-    """The packaged checkpoint of that name, or a folder as given (``./default`` for one that is called so)."""
-    packaged = Path(__file__).parent / "assets" / DEFAULT
-    if str(name_or_path) == DEFAULT and packaged.is_dir():
-        return packaged
-    folder = Path(name_or_path).expanduser()
-    if folder.is_dir():
-        return folder
-    raise CheckpointError(f"{name_or_path}: expected a checkpoint folder or {DEFAULT!r}; there is no such folder")

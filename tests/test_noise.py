@@ -127,3 +127,9 @@ def test_seeds_give_normal_first_numbers() -> None:
     """Neighbouring seeds: the very first numbers of 2000 of them are a sample of the normal distribution."""
     first = torch.stack([white_noise(seed, 6, 4) for seed in range(2000)]).flatten().double().numpy()
     assert scipy.stats.kstest(first, "norm").pvalue > 1e-3
+
+
+@pytest.mark.parametrize(("seed", "stream", "start"), [(1.5, 0, 0), (0, -1, 0), (0, 0, -3)])
+def test_what_has_no_noise_is_refused(seed: float, stream: int, start: int) -> None:
+    with pytest.raises(ValueError, match="whole number as seed"):
+        white_noise(seed, stream, 4, start)  # type: ignore[arg-type]

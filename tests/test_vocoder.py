@@ -250,6 +250,23 @@ def test_a_mel_that_looks_strange_is_synthesized_with_a_warning(vocoder, speech,
         vocoder.synthesize(strange(vocoder.mel(speech)), steps=1)
 
 
+@pytest.mark.parametrize("consistency", [-1, 1.5, True])
+def test_a_wrong_number_of_iterations_is_refused_before_any_work(vocoder, speech, consistency, monkeypatch) -> None:
+    monkeypatch.setattr(vocoder.network, "forward", None)
+    mel = vocoder.mel(speech)
+    for call in (
+        lambda: vocoder.synthesize(mel, consistency=consistency),
+        lambda: vocoder.synthesize_batch([mel, mel], consistency=consistency),
+    ):
+        with pytest.raises(ValueError, match="0 or a positive whole number"):
+            call()
+
+
+def test_a_batch_of_nothing_is_refused(vocoder) -> None:
+    with pytest.raises(ValueError, match="at least one example"):
+        vocoder.synthesize(torch.zeros(0, 80, 5))
+
+
 def test_keeping_projections_between_steps_changes_nothing(vocoder, speech, monkeypatch) -> None:
     mel = vocoder.mel(speech)
     kept = vocoder.synthesize(mel, steps=3)
@@ -274,7 +291,7 @@ def test_arguments_of_synthesize_are_checked(vocoder, speech) -> None:
     mel = vocoder.mel(speech)
     with pytest.raises(ValueError, match="expected a tensor"):
         vocoder.synthesize(mel.numpy())
-    with pytest.raises(ValueError, match="expected 0 or a positive number; got -1"):
+    with pytest.raises(ValueError, match="expected 0 or a positive whole number; got -1"):
         vocoder.synthesize(mel, steps=1, consistency=-1)
     with pytest.raises(ValueError, match="got True"):
         vocoder.synthesize(mel, steps=True)

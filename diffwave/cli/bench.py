@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,6 +78,8 @@ def main(arguments: list[str]) -> int:
     options = parser().parse_args(arguments)
     for path in (options.json, options.output):
         _check_target(path, options.force)
+    if options.json and options.output and options.json.absolute() == options.output.absolute():
+        raise InputError(f"expected two files for --json and --output; got {options.json} for both")
     import torch
 
     from diffwave.cli.bench_results import as_json, as_markdown, as_text
@@ -104,9 +107,9 @@ def _check_target(path: Path | None, force: bool) -> None:
     """Complain of a file that cannot be written before anything is measured, not after."""
     if path is None:
         return
-    if path.is_dir() or not path.parent.is_dir():
-        raise InputError(f"{path}: expected a file in a folder that exists")
-    if path.exists() and not force:
+    if path.is_dir() or not path.parent.is_dir() or (path.exists() and not path.is_file()):
+        raise InputError(f"{path}: expected a regular file in a folder that exists")
+    if os.path.lexists(path) and not force:
         raise InputError(f"{path}: expected a file that is not there yet; --force replaces it")
 
 
@@ -184,7 +187,7 @@ def measure(vocoder: Vocoder, options: argparse.Namespace, steps: int, limits: L
     consistency = vocoder.config.sampling.consistency_iterations
     rows = []
     for batch, seconds in dict.fromkeys(cases):
-        mel = speech_mel(vocoder, seconds).expand(batch, -1, -1).contiguous()
+        mel = speech_mel(vocoder, seconds).expand(batch, -1, -1)
         for iterations in dict.fromkeys((0, consistency)):
             _say(f"{batch} x {seconds:g} s" + f", {iterations} iterations of mel consistency" * bool(iterations))
             rows.append(_row(vocoder, mel, steps, iterations, options, limits))
@@ -208,6 +211,7 @@ def _row(
     import torch
 
     from diffwave.cli.bench_results import Row
+    from diffwave.devices import out_of_memory
     from diffwave.roofline import roofline
     from diffwave.timing import Spread, seconds, warm_up
 
@@ -222,6 +226,8 @@ def _row(
     try:
         _, memory = warm_up(call, vocoder.device)
         wall = Spread.of([seconds(call, vocoder.device) for _ in range(options.repeats)])
-    except MemoryError:
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
         return Row(batch, audio, iterations, None, None, best)
     return Row(batch, audio, iterations, wall, memory, best)

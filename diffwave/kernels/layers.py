@@ -48,7 +48,7 @@ class Stack(Protocol):
 
 
 class Backend(Protocol):
-    """A way to run the residual layers. Copies (``copy.deepcopy``) of a network share it: it holds no weights."""
+    """A way to run the residual layers. It holds no weights of its own, and may keep what it made of a network's."""
 
     @property
     def name(self) -> str:

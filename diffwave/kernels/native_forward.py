@@ -15,6 +15,7 @@ from diffwave.kernels.native_library import PackedStructure, PackedWeights, Shap
 class _Forward(ctypes.Structure):
     _fields_ = [
         ("shape", ShapeStructure),
+        ("scratch", ctypes.c_void_p),
         ("weights", PackedStructure),
         *((name, ctypes.c_void_p) for name in ("constants", "conditions", "mel", "streams")),
         ("stream_stride", ctypes.c_int64),
@@ -69,6 +70,7 @@ class ForwardTask:
         counters = torch.zeros(self.sizes.layers, dtype=torch.int64)
         task = _Forward(
             self.sizes.shape(),
+            None,
             self.weights.pointers(),
             constants.data_ptr(),
             pointer(self.conditions),
@@ -80,7 +82,8 @@ class ForwardTask:
             pointer(self.gates),
             counters.data_ptr(),
         )
-        library().diffwave_forward(ctypes.byref(task))
+        if library().diffwave_forward(ctypes.byref(task)):
+            raise MemoryError("native kernel: expected memory for the threads' intermediate values; there is none left")
 
 
 class InferenceStack:
@@ -104,6 +107,7 @@ class InferenceStack:
 
     def __call__(self, x: Tensor, shifts: Tensor) -> Tensor:
         """See :class:`~diffwave.kernels.layers.Stack`."""
+        self.task.sizes.check(x, shifts)
         shifts = shifts.float().contiguous()
         enter(self.task.streams[0], x, shifts, self.task.sizes)
         self.task.run(shifts)

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from diffwave.kernels.layers import ResidualLayer
 
-_MOST_CHANNELS, _MOST_BANDS = 256, 512  # of the kernel's scratch memory
+_VERSION = 1  # of csrc/, see diffwave_version
+_MOST_CHANNELS = 256
 _NEEDED = ("avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_bf16")
 
 
@@ -52,8 +53,11 @@ def _library() -> ctypes.CDLL | None:
             library = ctypes.CDLL(str(path))
         except OSError:
             continue
-        if hasattr(library, "diffwave_forward"):
-            library.diffwave_sums.restype = library.diffwave_stretch.restype = ctypes.c_int64
+        for name in ("version", "sums", "stretch", "forward", "backward"):
+            function = getattr(library, f"diffwave_{name}", None)  # none on other processors
+            if function is not None:
+                function.restype = ctypes.c_int64
+        if hasattr(library, "diffwave_version") and library.diffwave_version() == _VERSION:
             return library
     return None
 
@@ -104,11 +108,31 @@ class Sizes:
 
     @classmethod
     def of(cls, layers: Sequence[ResidualLayer], mel: Tensor, mask: Tensor | None) -> Sizes:
-        """Of layers and an upsampled mel ``[B, M, P]`` with its mask ``[B, 1, P]``."""
+        """Of layers and an upsampled mel ``[B, M, P]`` with its mask ``[B, 1, P]``.
+
+        Raises:
+            ValueError: if a weight's shape does not fit the mel or the other layers.
+        """
         examples, bands, positions = mel.shape
-        lengths = torch.full((examples,), positions) if mask is None else mask[:, 0].sum(dim=-1).long()
+        channels = layers[0].output_weight.shape[1]
+        shapes = [(2 * channels, channels, 3), (2 * channels,), (2 * channels, bands, 1), (2 * channels,)]
+        shapes += [(2 * channels, channels, 1), (2 * channels,)]
+        for layer in layers:
+            found = [tuple(value.shape) for value in tensors(layer)]
+            if found != shapes:
+                raise ValueError(
+                    f"native kernel: expected weights of shapes {shapes} for a mel of {bands} bands; got {found}"
+                )
+        lengths = torch.full((examples,), positions) if mask is None else (mask[:, 0] != 0).sum(dim=-1)
         dilations = torch.tensor([layer.dilation for layer in layers])
-        return cls(len(layers), examples, positions, layers[0].output_weight.shape[1], bands, dilations, lengths)
+        return cls(len(layers), examples, positions, channels, bands, dilations, lengths)
+
+    def check(self, x: Tensor, shifts: Tensor) -> None:
+        """Raise ``ValueError`` unless ``x`` is ``[B, C, P]`` and ``shifts`` ``[B, L, C]``: C does not look."""
+        wanted = [(self.examples, self.channels, self.positions), (self.examples, self.layers, self.channels)]
+        found = [tuple(x.shape), tuple(shifts.shape)]
+        if found != wanted:
+            raise ValueError(f"native kernel: expected stream and shifts of shapes {wanted}; got {found}")
 
     @property
     def reach(self) -> int:
@@ -160,20 +184,29 @@ class PackedWeights:
 
 
 class PackedCache:
-    """The weights that were packed last, for layers that are run again and again."""
+    """The weights that were packed last, for layers that are run again and again.
+
+    Changes in place are seen by autograd's version counter, which counts what optimisers and ``load_state_dict`` do,
+    but nothing that goes through ``.data`` or NumPy.
+    """
 
     def __init__(self) -> None:
         self._kept: tuple[list[tuple[Tensor, int, int]], PackedWeights] | None = None
 
     def get(self, layers: Sequence[ResidualLayer], sizes: Sizes) -> PackedWeights:
         """Packed weights of these layers; packed anew if a tensor is another one or was changed in place."""
-        state = [(value, value.data_ptr(), value._version) for layer in layers for value in tensors(layer)]
-        if self._kept is None or not _same(self._kept[0], state):
-            self._kept = state, PackedWeights(layers, sizes)
-        return self._kept[1]
+        values = [value for layer in layers for value in tensors(layer)]
+        if any(value.is_inference() for value in values):  # they have no counter
+            return PackedWeights(layers, sizes)
+        state = [(value, value.data_ptr(), value._version) for value in values]
+        kept = self._kept  # another thread may replace it meanwhile
+        if kept is None or not _same(kept[0], state):
+            kept = self._kept = state, PackedWeights(layers, sizes)
+        return kept[1]
 
-    def __deepcopy__(self, memo: dict[int, object]) -> PackedCache:
-        return PackedCache()
+    def __reduce__(self) -> tuple[type[PackedCache], tuple[()]]:
+        """Copied and stored without what it keeps."""
+        return PackedCache, ()
 
 
 def _same(one: list[tuple[Tensor, int, int]], other: list[tuple[Tensor, int, int]]) -> bool:

@@ -26,6 +26,7 @@ from diffwave.kernels.native_library import (
 class _Backward(ctypes.Structure):
     _fields_ = [
         ("shape", ShapeStructure),
+        ("scratch", ctypes.c_void_p),
         ("weights", PackedStructure),
         ("mel", ctypes.c_void_p),
         ("streams", ctypes.c_void_p),
@@ -79,8 +80,9 @@ class BufferPool:
         key = _key(sizes, threads)
         self.free = {key: [*self.free.get(key, []), buffers][:1]}
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> BufferPool:
-        return BufferPool()
+    def __reduce__(self) -> tuple[type[BufferPool], tuple[()]]:
+        """Copied and stored without the buffers."""
+        return BufferPool, ()
 
 
 def _key(sizes: Sizes, threads: int) -> tuple[object, ...]:
@@ -112,6 +114,7 @@ class _TrainedStack(torch.autograd.Function):
         mel: Tensor,
         *_parameters: Tensor,
     ) -> Tensor:
+        sizes.check(x, shifts)
         threads = torch.get_num_threads()
         buffers = pool.take(sizes, threads)
         weights, rows, plain = PackedWeights(layers, sizes, backward=True), mel_rows(mel), shifts.float().contiguous()
@@ -123,6 +126,7 @@ class _TrainedStack(torch.autograd.Function):
         return buffers.total.transpose(1, 2).clone()
 
     @staticmethod
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         kept: _Pass | None = ctx.kept
         if kept is None:
@@ -152,13 +156,15 @@ def _run_backward(kept: _Pass, gradient: Tensor) -> list[Tensor]:
     pointed = (buffers.gates, total, buffers.stream_gradient, buffers.gate_gradient, buffers.mel_gradient)
     task = _Backward(
         shape,
+        None,
         kept.weights.pointers(),
         kept.mel.data_ptr(),
         buffers.streams.data_ptr(),
         buffers.streams[0].numel(),
         *(tensor.data_ptr() for tensor in (*pointed, buffers.shift_gradient, buffers.sums, pointers)),
     )
-    library().diffwave_backward(ctypes.byref(task))
+    if library().diffwave_backward(ctypes.byref(task)):
+        raise MemoryError("native kernel: expected memory for the threads' intermediate values; there is none left")
     return found
 
 

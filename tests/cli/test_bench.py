@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -86,6 +87,9 @@ def test_a_mistake_on_the_command_line_is_one_line(
         (["--json", "no/folder/b.json"], "in a folder that exists"),
         (["--output", "."], "in a folder that exists"),
         (["--json", "there.json"], "there.json: expected a file that is not there yet; --force replaces it"),
+        (["--json", "link.json"], "link.json: expected a file that is not there yet; --force replaces it"),
+        (["--json", "pipe", "--force"], "pipe: expected a regular file"),
+        (["--json", "new", "--output", "./new"], "expected two files"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(
@@ -93,10 +97,13 @@ def test_what_cannot_be_done_is_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("there.json").touch()
+    Path("link.json").symlink_to("nowhere")
+    os.mkfifo("pipe")
     assert main(["bench", *arguments]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert said in line
-    assert [path.name for path in tmp_path.iterdir()] == ["there.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.json", "pipe", "there.json"]
+    assert Path("pipe").is_fifo()
 
 
 def test_every_length_and_batch_has_a_row_with_and_without_consistency(
@@ -140,14 +147,15 @@ def test_consistency_is_timed_but_has_no_roofline(tiny_checkpoint: Path) -> None
     assert row.best is row.reached is None
 
 
+@pytest.mark.parametrize("complaint", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
 def test_a_batch_that_does_not_fit_is_a_row_and_not_the_end(
-    tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+    complaint: Exception, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     vocoder = Vocoder.from_pretrained(tiny_checkpoint, "cpu", backend="reference")
     options = bench.parser().parse_args(["--seconds", ".05", "--batch", "2", "--repeats", "1"])
 
     def full(*_: object, **__: object) -> None:
-        raise MemoryError
+        raise complaint
 
     monkeypatch.setattr(vocoder, "synthesize", full)
     rows = bench.measure(vocoder, options, 2, LIMITS)

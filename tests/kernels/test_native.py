@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -113,7 +114,7 @@ def test_the_error_is_below_that_of_autocast(
     assert 1e-5 < found < error(by_autocast(layers, inputs), truth)
 
 
-@pytest.mark.parametrize("bands", [1, 79, 100])
+@pytest.mark.parametrize("bands", [1, 79, 100, 600])
 def test_any_number_of_mel_bands_will_do(bands: int) -> None:
     layers, inputs = make_layers(32, (1, 2), bands), make_inputs(2, 32, 2, 50, bands)
     assert error(run(Native(), layers, inputs), exact(layers, inputs)) < 0.01
@@ -270,6 +271,56 @@ def test_a_copied_backend_shares_no_buffers() -> None:
     gradients(backend, layers, make_inputs(1, 32, 1, 30), None)
     assert backend.pool.free
     assert copy.deepcopy(backend).pool.free == {}
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_shapes_that_do_not_fit_are_refused(training: bool) -> None:
+    layers, (x, shifts, mel) = make_layers(32, (1, 2)), make_inputs(2, 32, 2, 30)
+    with torch.set_grad_enabled(training):
+        stack = Native().stack(layers, mel, None, 1)
+        for wrong in (x[:1], x[:, :16], x[..., :-1]):
+            with pytest.raises(ValueError, match=r"\(2, 32, 30\), \(2, 2, 32\)"):
+                stack(wrong, shifts)
+        for other in (shifts[:1], shifts[:, :1]):
+            with pytest.raises(ValueError, match="stream and shifts"):
+                stack(x, other)
+        with pytest.raises(ValueError, match="for a mel of 79 bands"):
+            Native().stack(layers, mel[:, :79], None, 1)
+        wide = dataclasses.replace(layers[1], dilated_weight=torch.zeros(64, 32, 5))
+        with pytest.raises(ValueError, match="expected weights of shapes"):
+            Native().stack([layers[0], wide], mel, None, 1)
+
+
+def test_weights_without_a_counter_are_packed_every_time() -> None:
+    backend, inputs = Native(), make_inputs(1, 32, 2, 30)
+    with torch.inference_mode():
+        layers = make_layers(32, (1, 2))
+        before = run(backend, layers, inputs, calls=2)
+        layers[0].output_weight.mul_(2)
+        assert not torch.equal(run(backend, layers, inputs, calls=2), before)
+
+
+def test_a_thread_with_little_stack_can_train() -> None:
+    layers, inputs = make_layers(64, (1, 2)), make_inputs(1, 64, 2, 200)
+    expected, found = gradients(Native(), layers, inputs, None), {}
+    size = threading.stack_size(1 << 18)
+    try:
+        thread = threading.Thread(target=lambda: found.update(gradients(Native(), layers, inputs, None)))
+        thread.start()
+        thread.join()
+    finally:
+        threading.stack_size(size)
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+
+
+def test_a_library_of_other_sources_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    native_library._library.cache_clear()
+    monkeypatch.setattr(native_library, "_VERSION", -1)
+    try:
+        assert "was not built" in str(unavailable(torch.device("cpu"), 64))
+    finally:
+        native_library._library.cache_clear()
 
 
 def test_where_it_cannot_run_it_says_why(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@
 
 typedef struct {
     Shape shape;
+    char *scratch;           /* of all threads; set here, not by the caller */
     Packed weights;
     const Half *mel;         /* [B][P][2 pairs_of(M)] */
     const float *streams;    /* of all layers, as forward left them */
@@ -53,18 +54,43 @@ static Sums sums_of(const Shape *s) {
 }
 
 typedef struct {
-    Half rows[STRETCH * 512];            /* gradients at the output projection, then at the gates, [STRETCH][2C] */
-    Pair output_pairs[STRETCH / 2 * 512]; /* the former in pairs of positions */
-    Pair pairs[STRETCH / 2 * 512];        /* the latter */
-    Pair hidden[STRETCH / 2 * 256];      /* [STRETCH / 2][C] */
-    Pair mel[STRETCH / 2 * 512];         /* [STRETCH / 2][M rounded up to 16] */
-    float hidden_gradient[STRETCH * 256];
-    Half transformed[4][BACK_TWINS * 512]; /* of the gates' gradients */
-    Pair inputs[4][BACK_TWINS / 2 * 256];  /* transformed inputs, in pairs of twins */
-    Pair outputs[4][BACK_TWINS / 2 * 512]; /* gradients of the transformed outputs, in pairs of twins */
-    float kept[2][ROWS * 16 * WIDTH];
-    int64_t positions[2 * BACK_TWINS];
+    Half *rows;             /* gradients at the output projection, then at the gates, [STRETCH][2C] */
+    Pair *output_pairs;     /* the former in pairs of positions, [STRETCH / 2][2C] */
+    Pair *pairs;            /* the latter */
+    Pair *hidden;           /* [STRETCH / 2][C] */
+    Pair *mel;              /* [STRETCH / 2][M rounded up to 16] */
+    float *hidden_gradient; /* [STRETCH][C] */
+    Half *transformed[4];   /* of the gates' gradients, [BACK_TWINS][2C] */
+    Pair *inputs[4];        /* transformed inputs, in pairs of twins, [BACK_TWINS / 2][C] */
+    Pair *outputs[4];       /* gradients of the transformed outputs, in pairs of twins, [BACK_TWINS / 2][2C] */
+    float *kept[2];         /* a tile each */
+    int64_t *positions;
 } BackwardScratch;
+
+static BackwardScratch backward_scratch(const Shape *s, Arena *arena) {
+    const int64_t C = s->channels, half = STRETCH / 2 * sizeof(Pair), twins = BACK_TWINS / 2 * sizeof(Pair);
+    BackwardScratch scratch;
+    scratch.rows = take(arena, STRETCH * 2 * C * sizeof(Half));
+    scratch.output_pairs = take(arena, half * 2 * C);
+    scratch.pairs = take(arena, half * 2 * C);
+    scratch.hidden = take(arena, half * C);
+    scratch.mel = take(arena, half * round_up(s->bands, 16));
+    scratch.hidden_gradient = take(arena, STRETCH * C * sizeof(float));
+    for (int j = 0; j < 4; j++) {
+        scratch.transformed[j] = take(arena, BACK_TWINS * 2 * C * sizeof(Half));
+        scratch.inputs[j] = take(arena, twins * C);
+        scratch.outputs[j] = take(arena, twins * 2 * C);
+    }
+    for (int i = 0; i < 2; i++) scratch.kept[i] = take(arena, ROWS * 16 * WIDTH * sizeof(float));
+    scratch.positions = take(arena, 2 * BACK_TWINS * sizeof(int64_t));
+    return scratch;
+}
+
+static int64_t backward_bytes(const Shape *s) {
+    Arena counted = {0, 0};
+    backward_scratch(s, &counted);
+    return counted.used;
+}
 
 /* One thread's place: what it reads and where it adds. */
 typedef struct {
@@ -203,17 +229,17 @@ static void transform_gate_gradients(const Place *at, int64_t dilation) {
                 int64_t t = scratch->positions[i + r];
                 for (int j = 0; j < 4; j++)
                     y[r][j] = t < 0 ? zero : load_half(origin + (t + (j - 1) * dilation) * width + n);
-                Half *to = scratch->transformed[0] + (i + r) * width + n;
-                store_half(to, _mm512_sub_ps(y[r][0], y[r][2]));
-                store_half(to + BACK_TWINS * 512, _mm512_add_ps(y[r][1], y[r][2]));
-                store_half(to + 2 * BACK_TWINS * 512, _mm512_sub_ps(y[r][2], y[r][1]));
-                store_half(to + 3 * BACK_TWINS * 512, _mm512_sub_ps(y[r][3], y[r][1]));
+                const int64_t to = (i + r) * width + n;
+                store_half(scratch->transformed[0] + to, _mm512_sub_ps(y[r][0], y[r][2]));
+                store_half(scratch->transformed[1] + to, _mm512_add_ps(y[r][1], y[r][2]));
+                store_half(scratch->transformed[2] + to, _mm512_sub_ps(y[r][2], y[r][1]));
+                store_half(scratch->transformed[3] + to, _mm512_sub_ps(y[r][3], y[r][1]));
             }
-            Pair *to = scratch->outputs[0] + i / 2 * width + n;
-            store_pairs(to, y[0][1], y[1][1]);
-            store_pairs(to + BACK_TWINS / 2 * 512, _mm512_add_ps(y[0][1], y[0][2]), _mm512_add_ps(y[1][1], y[1][2]));
-            store_pairs(to + BACK_TWINS * 512, _mm512_sub_ps(y[0][1], y[0][2]), _mm512_sub_ps(y[1][1], y[1][2]));
-            store_pairs(to + 3 * BACK_TWINS / 2 * 512, y[0][2], y[1][2]);
+            const int64_t to = i / 2 * width + n;
+            store_pairs(scratch->outputs[0] + to, y[0][1], y[1][1]);
+            store_pairs(scratch->outputs[1] + to, _mm512_add_ps(y[0][1], y[0][2]), _mm512_add_ps(y[1][1], y[1][2]));
+            store_pairs(scratch->outputs[2] + to, _mm512_sub_ps(y[0][1], y[0][2]), _mm512_sub_ps(y[1][1], y[1][2]));
+            store_pairs(scratch->outputs[3] + to, y[0][2], y[1][2]);
         }
 }
 
@@ -230,12 +256,12 @@ static void transform_inputs_in_pairs(const Place *at, int64_t dilation) {
                 for (int j = 0; j < 4; j++)
                     x[r][j] = t < 0 ? zero : _mm512_loadu_ps(origin + (t + (j - 1) * dilation) * C + n);
             }
-            Pair *to = at->scratch->inputs[0] + i / 2 * C + n;
-            const int64_t next = BACK_TWINS / 2 * 256;
-            store_pairs(to, _mm512_sub_ps(x[0][0], x[0][2]), _mm512_sub_ps(x[1][0], x[1][2]));
-            store_pairs(to + next, _mm512_add_ps(x[0][1], x[0][2]), _mm512_add_ps(x[1][1], x[1][2]));
-            store_pairs(to + 2 * next, _mm512_sub_ps(x[0][2], x[0][1]), _mm512_sub_ps(x[1][2], x[1][1]));
-            store_pairs(to + 3 * next, _mm512_sub_ps(x[0][3], x[0][1]), _mm512_sub_ps(x[1][3], x[1][1]));
+            Pair *const *inputs = at->scratch->inputs;
+            const int64_t to = i / 2 * C + n;
+            store_pairs(inputs[0] + to, _mm512_sub_ps(x[0][0], x[0][2]), _mm512_sub_ps(x[1][0], x[1][2]));
+            store_pairs(inputs[1] + to, _mm512_add_ps(x[0][1], x[0][2]), _mm512_add_ps(x[1][1], x[1][2]));
+            store_pairs(inputs[2] + to, _mm512_sub_ps(x[0][2], x[0][1]), _mm512_sub_ps(x[1][2], x[1][1]));
+            store_pairs(inputs[3] + to, _mm512_sub_ps(x[0][3], x[0][1]), _mm512_sub_ps(x[1][3], x[1][1]));
         }
 }
 
@@ -247,7 +273,7 @@ INLINE void input_gradient_tile(const int V, const Place *at, int64_t tile, int6
     const Pair *y[4];
     for (int j = 0; j < 4; j++) y[j] = (const Pair *)at->scratch->transformed[j] + tile * ROWS * C;
     Vec sums[ROWS][WIDTH], shifts[WIDTH];
-    float(*kept)[ROWS * 16 * WIDTH] = at->scratch->kept;
+    float *const *kept = at->scratch->kept;
     clear(sums);
     multiply(ROWS, V, C, y[1], C, 1, taps + C * 16 * V, 16 * V, sums);
     keep_tile(kept[0], sums);
@@ -378,7 +404,8 @@ static void backward_example(Place *at, int64_t example) {
 static void run_backward(void *task, Team *team, int64_t member) {
     const Backward *b = task;
     const Shape *s = &b->shape;
-    BackwardScratch scratch __attribute__((aligned(64)));
+    Arena arena = {b->scratch + member * backward_bytes(s), 0};
+    BackwardScratch scratch = backward_scratch(s, &arena);
     Place at = {.b = b, .member = member, .scratch = &scratch};
     if (examples_apart(s, team->size)) {
         const int64_t end = share(s->examples, member + 1, team->size);

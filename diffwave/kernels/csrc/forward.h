@@ -8,6 +8,7 @@
 
 typedef struct {
     Shape shape;
+    char *scratch; /* of all threads; set here, not by the caller */
     Packed weights;
     const float *constants; /* [B][L][C]: what a layer adds to (its input with shift + product) / sqrt(2) for the next */
     const Half *conditions; /* [L][B][P][2C] with the gates' biases added, in columns of gates; or NULL */
@@ -21,12 +22,29 @@ typedef struct {
 } Forward;
 
 typedef struct {
-    Half transformed[4][TWINS * 256]; /* [TWINS][C], C <= 256 */
-    Half mel[2 * TWINS * 512];
-    Half hidden[2 * TWINS * 256];
-    float kept[2][ROWS * 16 * WIDTH], gates[2][ROWS * 16 * WIDTH];
-    int64_t positions[2 * TWINS]; /* first of every twin, then second; -1 where there is none */
+    Half *transformed[4]; /* [TWINS][C] */
+    Half *mel;            /* [2 TWINS][2 pairs_of(M)] */
+    Half *hidden;         /* [2 TWINS][C] */
+    float *kept[2], *gates[2]; /* a tile each */
+    int64_t *positions;   /* first of every twin, then second; -1 where there is none */
 } ForwardScratch;
+
+static ForwardScratch forward_scratch(const Shape *s, Arena *arena) {
+    const int64_t tile = ROWS * 16 * WIDTH * sizeof(float);
+    ForwardScratch scratch;
+    for (int j = 0; j < 4; j++) scratch.transformed[j] = take(arena, TWINS * s->channels * sizeof(Half));
+    scratch.mel = take(arena, 2 * TWINS * 2 * pairs_of(s->bands) * sizeof(Half));
+    scratch.hidden = take(arena, 2 * TWINS * s->channels * sizeof(Half));
+    for (int i = 0; i < 2; i++) scratch.kept[i] = take(arena, tile), scratch.gates[i] = take(arena, tile);
+    scratch.positions = take(arena, 2 * TWINS * sizeof(int64_t));
+    return scratch;
+}
+
+static int64_t forward_bytes(const Shape *s) {
+    Arena counted = {0, 0};
+    forward_scratch(s, &counted);
+    return counted.used;
+}
 
 static void place_twins(const Shape *s, int64_t example, int64_t dilation, int64_t begin, int64_t count,
                         int64_t *positions) {
@@ -231,8 +249,8 @@ static void forward_example(const Forward *f, int64_t example, ForwardScratch *s
 
 static void run_forward(void *task, Team *team, int64_t member) {
     const Forward *f = task;
-    (void)member;
-    ForwardScratch scratch __attribute__((aligned(64)));
+    Arena arena = {f->scratch + member * forward_bytes(&f->shape), 0};
+    ForwardScratch scratch = forward_scratch(&f->shape, &arena);
     /* Whoever is free takes the next example or block: which thread does it changes no bit. */
     if (examples_apart(&f->shape, team->size)) {
         long example;

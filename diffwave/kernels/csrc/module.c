@@ -9,6 +9,9 @@
 #ifdef DIFFWAVE_NATIVE
 #include "backward.h"
 
+/* Raised with every change of a structure or a meaning: a library that was built from other sources is not used. */
+int64_t diffwave_version(void) { return 1; }
+
 /* Floats that one layer's sums take in `Backward.sums`. */
 int64_t diffwave_sums(const Shape *shape) { return sums_of(shape).size; }
 
@@ -36,7 +39,22 @@ void diffwave_pack(const Shape *shape, const Parameters *parameters, const Packe
 
 void diffwave_conditions(Conditions *task) { run_team(task->shape.threads, run_conditions, task); }
 
-void diffwave_forward(Forward *task) { run_team(task->shape.threads, run_forward, task); }
+static int64_t within(int64_t threads) { return threads < MOST_THREADS ? threads : MOST_THREADS; }
 
-void diffwave_backward(Backward *task) { run_team(task->shape.threads, run_backward, task); }
+/* Both return 0, or -1 if there is no memory for the threads' intermediate values. */
+int64_t diffwave_forward(Forward *task) {
+    task->scratch = aligned_alloc(64, (size_t)(within(task->shape.threads) * forward_bytes(&task->shape)));
+    if (!task->scratch) return -1;
+    run_team(task->shape.threads, run_forward, task);
+    free(task->scratch);
+    return 0;
+}
+
+int64_t diffwave_backward(Backward *task) {
+    task->scratch = aligned_alloc(64, (size_t)(within(task->shape.threads) * backward_bytes(&task->shape)));
+    if (!task->scratch) return -1;
+    run_team(task->shape.threads, run_backward, task);
+    free(task->scratch);
+    return 0;
+}
 #endif

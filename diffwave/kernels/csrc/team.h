@@ -54,6 +54,18 @@ static void *run_member(void *argument) {
     return 0;
 }
 
+/* Memory of one thread, handed out piece by piece; with no memory to hand out, it counts what would be needed. */
+typedef struct {
+    char *begin;
+    int64_t used;
+} Arena;
+
+static void *take(Arena *arena, int64_t bytes) {
+    void *piece = arena->begin ? arena->begin + arena->used : 0;
+    arena->used += (bytes + 63) / 64 * 64;
+    return piece;
+}
+
 /* Run `work` in up to `threads` threads, this one among them, and wait for all. */
 static void run_team(int64_t threads, Work work, void *task) {
     Team team = {.size = 1};
