@@ -13,7 +13,7 @@ from torch import Tensor
 
 from diffwave.kernels.layers import ResidualLayer
 
-_VERSION = 1  # of csrc/, see diffwave_version
+_VERSION = 2  # of csrc/, see diffwave_version
 _MOST_CHANNELS = 256
 _NEEDED = ("avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_bf16")
 
@@ -58,8 +58,21 @@ def _library() -> ctypes.CDLL | None:
             if function is not None:
                 function.restype = ctypes.c_int64
         if hasattr(library, "diffwave_version") and library.diffwave_version() == _VERSION:
+            library.diffwave_use_openmp(*_openmp())
             return library
     return None
+
+
+def _openmp() -> list[ctypes.c_void_p]:
+    """Entries of the GNU OpenMP that PyTorch has loaded; NULL for all if it uses another one."""
+    names = ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads")
+    if "OpenMP" not in torch.__config__.parallel_info():
+        return [ctypes.c_void_p()] * len(names)
+    try:
+        loaded = ctypes.CDLL(None)  # what the process has loaded already
+        return [ctypes.cast(getattr(loaded, name), ctypes.c_void_p) for name in names]
+    except AttributeError:
+        return [ctypes.c_void_p()] * len(names)
 
 
 class ShapeStructure(ctypes.Structure):

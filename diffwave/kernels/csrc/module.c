@@ -10,7 +10,14 @@
 #include "backward.h"
 
 /* Raised with every change of a structure or a meaning: a library that was built from other sources is not used. */
-int64_t diffwave_version(void) { return 1; }
+int64_t diffwave_version(void) { return 2; }
+
+/* GOMP_parallel, omp_get_thread_num and omp_get_num_threads of the library that PyTorch uses; or three times NULL. */
+void diffwave_use_openmp(void *parallel, void *thread, void *threads) {
+    openmp.parallel = (void (*)(void (*)(void *), void *, unsigned, unsigned))parallel;
+    openmp.thread = (int (*)(void))thread;
+    openmp.threads = (int (*)(void))threads;
+}
 
 /* Floats that one layer's sums take in `Backward.sums`. */
 int64_t diffwave_sums(const Shape *shape) { return sums_of(shape).size; }

@@ -1,7 +1,7 @@
 /* A few threads that walk through the layers together.
  *
- * They live as long as one call: starting them costs some ten microseconds, a call takes milliseconds, and no pool of
- * ours sleeps or spins beside PyTorch's own.
+ * They are PyTorch's own, where it uses GNU OpenMP: its threads spin for milliseconds after their work, and others would
+ * have to share the cores with them. Elsewhere threads are started for a call, which costs some ten microseconds.
  */
 #ifndef DIFFWAVE_TEAM_H
 #define DIFFWAVE_TEAM_H
@@ -17,6 +17,15 @@ typedef struct {
     int64_t size;
     atomic_long begun, arrived, round;
 } Team;
+
+/* Of the GNU OpenMP that PyTorch has loaded; NULL where there is none. */
+typedef struct {
+    void (*parallel)(void (*work)(void *), void *task, unsigned threads, unsigned flags);
+    int (*thread)(void);
+    int (*threads)(void);
+} OpenMP;
+
+static OpenMP openmp;
 
 typedef void (*Work)(void *task, Team *team, int64_t member);
 
@@ -66,12 +75,23 @@ static void *take(Arena *arena, int64_t bytes) {
     return piece;
 }
 
-/* Run `work` in up to `threads` threads, this one among them, and wait for all. */
-static void run_team(int64_t threads, Work work, void *task) {
+typedef struct {
+    Work work;
+    void *task;
+    Team teams[MOST_THREADS]; /* of this many threads: how many there are is only known when they run */
+} Region;
+
+static void run_in_region(void *argument) {
+    Region *region = argument;
+    int threads = openmp.threads();
+    Team *team = &region->teams[threads - 1];
+    region->work(region->task, team, openmp.thread());
+}
+
+static void run_own_threads(int64_t threads, Work work, void *task) {
     Team team = {.size = 1};
     Member members[MOST_THREADS];
     pthread_t handles[MOST_THREADS];
-    if (threads > MOST_THREADS) threads = MOST_THREADS;
     for (; team.size < threads; team.size++) {
         members[team.size] = (Member){work, task, &team, team.size};
         /* The system may refuse a thread: then those that are there do the work. */
@@ -80,6 +100,18 @@ static void run_team(int64_t threads, Work work, void *task) {
     atomic_store_explicit(&team.begun, 1, memory_order_release);
     work(task, &team, 0);
     for (int64_t i = 1; i < team.size; i++) pthread_join(handles[i], 0);
+}
+
+/* Run `work` in up to `threads` threads, this one among them, and wait for all. */
+static void run_team(int64_t threads, Work work, void *task) {
+    if (threads > MOST_THREADS) threads = MOST_THREADS;
+    if (!openmp.parallel || threads == 1) {
+        run_own_threads(threads, work, task);
+        return;
+    }
+    Region region = {.work = work, .task = task};
+    for (int64_t i = 0; i < threads; i++) region.teams[i].size = i + 1;
+    openmp.parallel(run_in_region, &region, (unsigned)threads, 0);
 }
 
 #endif
