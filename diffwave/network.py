@@ -326,9 +326,17 @@ class DiffWave(nn.Module):
         return F.linear(windows, self.input_projection.weight[:, 0], self.input_projection.bias).transpose(1, 2)
 
     def hidden(self, total: Tensor, mask: Tensor | None) -> Tensor:
-        """What the output layer sees of the skip connections, ``[B, C, P] -> [B, P, C]``."""
-        total = total.transpose(1, 2) * self.config.residual_layers**-0.5
-        x = F.relu(F.linear(total, self.skip_projection.weight[..., 0], self.skip_projection.bias))
+        """What the output layer sees of the skip connections, ``[B, C, P] -> [B, P, C]``.
+
+        In the layout that the residual layers have left, for their gradients come back in it: a kernel's channels lie
+        side by side, those of PyTorch's convolutions apart.
+        """
+        total = total * self.config.residual_layers**-0.5
+        if total.is_contiguous():
+            x = self.skip_projection(total).transpose(1, 2)
+        else:
+            x = F.linear(total.transpose(1, 2), self.skip_projection.weight[..., 0], self.skip_projection.bias)
+        x = F.relu(x)
         return x if mask is None else x * mask.transpose(1, 2)
 
     def _leave(self, hidden: Tensor) -> Tensor:
