@@ -18,9 +18,10 @@ from diffwave.cli.train import compose_config
 from diffwave.config import TrainingConfig
 from diffwave.data import Crops, context_samples
 from diffwave.kernels.native import unavailable
-from diffwave.network import DiffWave, MelUpsampler
+from diffwave.network import DiffWave
 from diffwave.training.learner import Learner
 from diffwave.training.processes import Processes
+from diffwave.upsampling import MelUpsampler
 from peer import spread
 
 _WARM_UP = 2

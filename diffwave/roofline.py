@@ -19,8 +19,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from diffwave.config import ModelConfig
-from diffwave.network import upsampling_factors
 from diffwave.timing import Limits
+from diffwave.upsampling import upsampling_factors
 
 # Shapes that no setting changes; a test counts a real network's operations and weights.
 _EMBEDDING, _HIDDEN = 128, 512  # of a diffusion step: sines and cosines, and the layers after them

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from diffwave.config import BASE, LARGE, DiffusionConfig, MelConfig, ModelConfig, NetworkConfig
-from diffwave.network import DiffusionEmbedding, DiffWave, MelUpsampler, upsampling_factors
+from diffwave.network import DiffusionEmbedding, DiffWave
+from diffwave.upsampling import MelUpsampler, upsampling_factors
 from tiny import random_weights
 
 

@@ -96,7 +96,10 @@ class Learner:
             gradient_norm: of that step; not before here is the gradient clipped, so that one that is no number can
                 be looked at.
         """
-        nn.utils.clip_grads_with_norm_(self.network.parameters(), self.settings.gradient_clip, gradient_norm)
+        limit = self.settings.gradient_clip
+        # A CPU knows the norm, and need not multiply every gradient by one; to ask a GPU would be to wait for it.
+        if self.device.type != "cpu" or not bool(gradient_norm <= limit):
+            nn.utils.clip_grads_with_norm_(self.network.parameters(), limit, gradient_norm)
         self.optimizer.step()
         self.average.update_parameters(self.network)
 

@@ -8,6 +8,7 @@
 
 #ifdef DIFFWAVE_NATIVE
 #include "backward.h"
+#include "conditions.h"
 
 /* Raised with every change of a structure or a meaning: a library that was built from other sources is not used. */
 int64_t diffwave_version(void) { return 2; }
