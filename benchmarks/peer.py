@@ -168,17 +168,21 @@ class Runner:
     """One package in a process of its own.
 
     Args:
-        role: ``peer`` or ``ours``.
+        role: ``peer`` or ``ours``, or what else the script knows.
         package: folder that holds the package.
-        model: folder that :func:`prepare` has filled.
         threads: of torch.
+        arguments: of the script, besides these.
+        script: beside this file, which answers requests.
     """
 
-    def __init__(self, role: str, package: Path, model: Path, threads: int) -> None:
-        command = [sys.executable, str(ROOT / "benchmarks" / "peer_runner.py"), role, "--package", str(package)]
-        command += ["--model", str(model), "--inputs", str(model / "inputs.pt"), "--threads", str(threads)]
+    def __init__(
+        self, role: str, package: Path, threads: int, arguments: list[str], script: str = "peer_runner.py"
+    ) -> None:
+        command = [sys.executable, str(ROOT / "benchmarks" / script), role, "--package", str(package)]
+        command += ["--threads", str(threads), *arguments]
         search = os.pathsep.join(filter(None, [str(package), os.environ.get("PYTHONPATH")]))
         environment = os.environ | {"PYTHONPATH": search, "OMP_NUM_THREADS": str(threads)}
+        environment["PYTHONWARNINGS"] = "ignore"  # of what is deprecated by now in the other packages
         self.role = role
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
@@ -192,28 +196,34 @@ class Runner:
     ) -> None:
         self.process.communicate()  # the end of its input ends it
 
-    def ask(self, **request: str) -> dict[str, Any]:
-        """Send a request and wait for the answer.
-
-        Raises:
-            RuntimeError: if the process has died; what it said stands on standard error.
-        """
+    def exchange(self, request: dict[str, Any]) -> dict[str, Any] | None:
+        """Send a request and wait for the answer; None if the process has died."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.write(json.dumps(request) + "\n")
             self.process.stdin.flush()
         line = self.process.stdout.readline()
-        if not line:
+        answer: dict[str, Any] | None = json.loads(line) if line else None
+        return answer
+
+    def ask(self, **request: str) -> dict[str, Any]:
+        """Send a request and wait for the answer.
+
+        Raises:
+            RuntimeError: if the process has died; what it said stands on standard error.
+        """
+        answer = self.exchange(request)
+        if answer is None:
             raise RuntimeError(f"{self.role}: expected an answer; the process ended with {self.process.wait()}")
-        answer: dict[str, Any] = json.loads(line)
         return answer
 
 
 @contextlib.contextmanager
 def runners(peer: Path, model: Path, threads: int) -> Iterator[tuple[Runner, Runner]]:
     """Both packages, the other project's first."""
-    with Runner("peer", peer, model, threads) as theirs, Runner("ours", ROOT, model, threads) as ours:
+    arguments = ["--model", str(model), "--inputs", str(model / "inputs.pt")]
+    with Runner("peer", peer, threads, arguments) as theirs, Runner("ours", ROOT, threads, arguments) as ours:
         yield theirs, ours
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -38,28 +36,12 @@ class SynthesisRunner(Runner):
     """
 
     def __init__(self, role: str, package: Path, model: Path, threads: int, device: str) -> None:
-        command = [sys.executable, str(ROOT / "benchmarks" / "synthesis_runner.py"), role, "--package", str(package)]
-        command += ["--model", str(model), "--threads", str(threads), "--device", device]
-        search = os.pathsep.join(filter(None, [str(package), os.environ.get("PYTHONPATH")]))
-        environment = os.environ | {"PYTHONPATH": search, "OMP_NUM_THREADS": str(threads)}
-        environment["PYTHONWARNINGS"] = "ignore"  # of what is deprecated by now in the other packages
-        self.role = role
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-        )
+        arguments = ["--model", str(model), "--device", device]
+        super().__init__(role, package, threads, arguments, "synthesis_runner.py")
 
     def request(self, **request: Any) -> dict[str, Any]:
-        """As ``ask``, with numbers and settings."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.write(json.dumps(request) + "\n")
-            self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            return {"error": f"the process ended with {self.process.wait()}"}
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+        """As ``ask``, with numbers and settings; a process that died is an answer too."""
+        return self.exchange(request) or {"error": f"the process ended with {self.process.wait()}"}
 
 
 @contextlib.contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -49,15 +48,8 @@ class TrainingRunner(Runner):
     """
 
     def __init__(self, role: str, package: Path, inputs: Path, threads: int, device: str) -> None:
-        command = [sys.executable, str(ROOT / "benchmarks" / "training_runner.py"), role, "--package", str(package)]
-        command += ["--inputs", str(inputs), "--threads", str(threads), "--device", device]
-        search = os.pathsep.join(filter(None, [str(package), os.environ.get("PYTHONPATH")]))
-        environment = os.environ | {"PYTHONPATH": search, "OMP_NUM_THREADS": str(threads)}
-        environment["PYTHONWARNINGS"] = "ignore"  # of what is deprecated by now in the other package
-        self.role = role
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-        )
+        arguments = ["--inputs", str(inputs), "--device", device]
+        super().__init__(role, package, threads, arguments, "training_runner.py")
 
 
 def throughput(options: argparse.Namespace) -> dict[str, Any]:
