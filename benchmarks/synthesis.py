@@ -24,7 +24,7 @@ import synthesis_turns
 from diffwave.files import write_text
 from machine import environment
 from peer import ROOT
-from quality import replace_block
+from quality_page import replace_block
 from synthesis_goals import goal_table
 from synthesis_page import agrees, page
 from synthesis_systems import own_cases, peer_cases

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from diffwave.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
     from diffwave.config import MelConfig, ModelConfig, mel_preset
     from diffwave.diffusion import NoiseSchedule, Sampler
-    from diffwave.mel import MelConsistency, MelSpectrogram
+    from diffwave.mel import MelSpectrogram
     from diffwave.network import DiffWave
     from diffwave.vocoder import Vocoder
 
@@ -21,7 +21,7 @@ _HOMES = {
     "Checkpoint": "diffwave.checkpoint",
     "DiffWave": "diffwave.network",
     "MelConfig": "diffwave.config",
-    "MelConsistency": "diffwave.mel",
+    "MelConsistency": "diffwave.consistency",
     "MelSpectrogram": "diffwave.mel",
     "ModelConfig": "diffwave.config",
     "NoiseSchedule": "diffwave.diffusion",

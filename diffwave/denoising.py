@@ -8,6 +8,7 @@ from __future__ import annotations
 import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -19,36 +20,61 @@ from diffwave.kernels.dispatch import Choice
 from diffwave.network import Condition, DiffWave
 from diffwave.noise import white_noise
 
-_ETA = {"ddpm": 1.0, "ddim": 0.0}
-
 
 def make_sampler(
-    settings: SamplingConfig, schedule: NoiseSchedule, steps: int | str | None = None, kind: str | None = None
+    settings: SamplingConfig,
+    schedule: NoiseSchedule,
+    steps: int | str | None = None,
+    kind: str | None = None,
 ) -> Sampler:
     """The way back from noise.
 
     Args:
         settings: a checkpoint's own, for what is not given.
         schedule: the network was trained with.
-        steps: number of network calls, or ``full`` for every trained step.
-        kind: ``ddpm`` or ``ddim``.
+        steps: number of network calls, or ``full`` for as many as there are trained steps.
+        kind: one of ``KINDS`` of the samplers.
 
     Raises:
         ValueError: for an impossible number of steps or an unknown sampler.
     """
-    kind, wanted = kind or settings.sampler, settings.steps if steps is None else steps
-    if kind not in _ETA:
-        raise ValueError(f"sampler: expected ddpm or ddim; got {kind!r}")
+    guided = settings.guided
+    kind = kind or (settings.guided_sampler if guided else "") or settings.sampler
+    wanted = settings.steps if steps is None else steps
     if not isinstance(wanted, bool) and isinstance(wanted, numbers.Integral):
         wanted = int(wanted)
-    if wanted == "full":
-        return Sampler.full(schedule, _ETA[kind], settings.clip)
-    if not isinstance(wanted, int) or isinstance(wanted, bool):
+    if wanted != "full" and (not isinstance(wanted, int) or isinstance(wanted, bool)):
         raise ValueError(f"steps: expected a number or 'full'; got {wanted!r}")
+    count = len(schedule) if wanted == "full" else int(wanted)
+    known = settings.guided_schedules if guided else settings.schedules
+    if str(wanted) in known:
+        return Sampler.through(schedule, known[str(wanted)], kind, settings.clip)
+    if guided and known and 1 <= count <= len(schedule):
+        return Sampler.through(schedule, _between_ends(known, count), kind, settings.clip)
+    if wanted == "full":
+        return Sampler.full(schedule, kind, settings.clip)
     betas = settings.fast_betas.get(str(wanted))
     if betas:
-        return Sampler.fast(schedule, betas, _ETA[kind], settings.clip)
-    return Sampler.spaced(schedule, wanted, _ETA[kind], settings.clip)
+        return Sampler.fast(schedule, betas, kind, settings.clip)
+    return Sampler.spaced(schedule, count, kind, settings.clip)
+
+
+def _between_ends(known: dict[str, list[float]], count: int) -> list[float]:
+    """Equal distances between the ends of the longest known schedule: noise above and below was found of no use."""
+    longest = max(known.values(), key=len)
+    if count == 1:
+        return [longest[-1]]
+    return torch.linspace(longest[0], longest[-1], count, dtype=torch.float64).tolist()
+
+
+class Guide(Protocol):
+    """Something that knows of the clean signals from elsewhere (:mod:`diffwave.guidance`)."""
+
+    def start(self, noise: Tensor) -> Tensor | None:
+        """An estimate of the clean signals ``[B, N]`` to begin with, made of white noise; None to begin with noise."""
+
+    def correct(self, index: int, clean: Tensor) -> Tensor:
+        """A better estimate ``[B, N]`` than the network's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +119,7 @@ class Denoiser:
         seed: int | Tensor,
         callback: Callback | None = None,
         shifts: Tensor | None = None,
+        guide: Guide | None = None,
     ) -> Tensor:
         """Walk from noise to the end of a sampler.
 
@@ -102,6 +129,7 @@ class Denoiser:
             seed: of the noise, as :func:`~diffwave.noise.white_noise` takes it; the same for every example.
             callback: see :meth:`Sampler.sample`.
             shifts: of the sampler's steps, where they are known already.
+            guide: keeps the clean estimates near the mels.
 
         Returns:
             Shape ``[B, N]``, ``N = P * squeeze``, float32.
@@ -121,4 +149,9 @@ class Denoiser:
                 output = self.network(noisy, step, ready, next(rows).expand(examples, -1, -1))
             return self.process.to_noise(output.float(), noisy, step)
 
-        return sampler.sample(predict_noise, draw, callback)
+        if guide is None:
+            return sampler.sample(predict_noise, draw, callback)
+        last = len(sampler)
+        estimate = guide.start(draw(last))
+        start = None if estimate is None else sampler.begin(estimate, draw(last + 1))
+        return sampler.sample(predict_noise, draw, callback, guide.correct, start)

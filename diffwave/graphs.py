@@ -241,4 +241,5 @@ class Graphs:
 
 def _identity(sampler: Sampler) -> Hashable:
     """What makes two samplers the same."""
-    return tuple(sampler.steps.tolist()), tuple(sampler.schedule.betas.tolist()), sampler.eta, sampler.clip
+    levels = tuple(sampler.steps.tolist()), tuple(sampler.schedule.betas.tolist())
+    return *levels, sampler.eta, sampler.clip, sampler.solver

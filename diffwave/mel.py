@@ -1,4 +1,4 @@
-"""Mel spectrograms: from a waveform, towards a waveform, and back to an envelope.
+"""Mel spectrograms: from a waveform, and back to an envelope.
 
 One front end serves training, synthesis and evaluation, on the device of its input. The convention
 (``MelConfig``) travels in every checkpoint, because a mel of another convention is noise to a network.
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from diffwave.config import MelConfig
-from diffwave.stft import FrameGeometry, FrameTransform, count_frames, stft
+from diffwave.stft import FrameGeometry, stft
 
 # lmnt-com/diffwave preprocess.py: 20 log10(mel) - 20, then (x + 100) / 100 clipped to [0, 1].
 _DB_REFERENCE = 20.0
@@ -80,7 +80,7 @@ class MelSpectrogram(nn.Module):
         """
         weights = self.filterbank.to(mel.dtype)
         mean = self.expand(mel) / weights.sum(dim=1, keepdim=True).clamp_min(1e-8)  # [B, M, F]
-        return _spreading(weights).t() @ mean
+        return spreading(weights).t() @ mean
 
     def check(self, mel: Tensor) -> None:
         """Refuse a mel from elsewhere that cannot be of this convention, before it becomes noise.
@@ -165,58 +165,7 @@ class MelSpectrogram(nn.Module):
         return floor * scale, high * scale
 
 
-class MelConsistency(nn.Module):
-    """Push a waveform towards a mel without touching its phase more than needed.
-
-    One iteration multiplies the STFT by the ratio of target to own mel magnitude, spread over the bins, and
-    transforms back. With momentum this is the fast Griffin-Lim scheme (Perraudin, Balazs & Sondergaard 2013)
-    with a mel in place of the magnitude.
-
-    Args:
-        mel: the front end whose convention the target has.
-        momentum: weight of the last change added to each result, in ``[0, 1)``.
-        limit: largest correction of one iteration, in nat.
-    """
-
-    def __init__(self, mel: MelSpectrogram, momentum: float = 0.9, limit: float = 2.0) -> None:
-        super().__init__()
-        if mel.config.log == "db01":
-            raise ValueError("MelConsistency needs a mel whose logarithm can be undone; db01 is clipped")
-        if not 0 <= momentum < 1:
-            raise ValueError(f"MelConsistency: momentum must be in [0, 1); got {momentum}")
-        self.mel = mel
-        self.momentum = momentum
-        self.limit = limit
-
-    def forward(self, wav: Tensor, target: Tensor, iterations: int) -> Tensor:
-        """Return ``wav`` ``[B, N]`` after ``iterations`` pushes towards the log-mel ``target`` ``[B, M, F]``."""
-        goal = self.mel.expand(target).clamp_min(self.mel.config.floor).log().transpose(1, 2)  # [B, F, M]
-        geometry, weights = self.mel.geometry, self.mel.filterbank.to(wav.dtype)
-        transform = FrameTransform(geometry, count_frames(wav, geometry), wav.device, wav.dtype)
-        scale = transform.window.square().sum().rsqrt() if self.mel.config.stft_normalized else 1.0
-        bands, bins = weights.t() * scale, _spreading(weights)
-        projected, moved = wav, wav
-        for _ in range(iterations):
-            last, projected = projected, self._project(moved, goal, transform, bands, bins)
-            moved = torch.lerp(last, projected, 1 + self.momentum)
-        return projected
-
-    def _project(self, wav: Tensor, goal: Tensor, transform: FrameTransform, bands: Tensor, bins: Tensor) -> Tensor:
-        """One correction of the magnitudes, ``[B, N]`` to ``[B, N]``.
-
-        Args:
-            wav: to be corrected.
-            goal: log of the wanted band magnitudes, shape ``[B, F, M]``.
-            transform: to frames and back.
-            bands, bins: from bins to bands ``[K, M]``, and from bands to bins ``[M, K]``.
-        """
-        spectra = transform.analyse(wav)
-        own = torch.linalg.vector_norm(torch.view_as_real(spectra), dim=-1) @ bands  # [B, F, M]
-        change = (goal - own.clamp_min(self.mel.config.floor).log()).clamp(-self.limit, self.limit)
-        return transform.synthesise(spectra * (change @ bins).exp())
-
-
-def _spreading(weights: Tensor) -> Tensor:
+def spreading(weights: Tensor) -> Tensor:
     """Interpolation from bands to bins, both ``[M, K]``: normalised triangles, the outermost ones level outwards."""
     total = weights.sum(dim=0)  # [K]
     covered = total > 1e-8

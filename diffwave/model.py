@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 import numbers
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from diffwave.config import DiffusionConfig, MelConfig, SamplingConfig
-from diffwave.diffusion import Prior, SpectralPrior, StandardPrior
+from diffwave.diffusion import EnergyPrior, Prior, SpectralPrior, StandardPrior
 from diffwave.mel import MelSpectrogram
 from diffwave.stft import FrameGeometry
 
@@ -26,10 +27,10 @@ def make_prior(config: DiffusionConfig, front_end: MelSpectrogram, mel: Tensor, 
 
     The spectral prior filters with frames of half the mel's size and hop, the envelope interpolated in time: what
     ``color(whiten(wav))`` loses is heard less than with the mel's own frames, though it is more in decibels
-    (docs/benchmarks/prior.md).
+    (docs/benchmarks/prior.md). The energy prior takes the root mean square of the same envelope over frequency.
 
     Args:
-        config: kind of prior, and the envelope's floor, exponent and level.
+        config: kind of prior, and its floor, exponent and level.
         front_end: what the mel was made with.
         mel: log-mel.
         division: the filter's frames are this many times smaller than the mel's, where those can be divided.
@@ -38,9 +39,14 @@ def make_prior(config: DiffusionConfig, front_end: MelSpectrogram, mel: Tensor, 
         return StandardPrior()
     mel_config = front_end.config
     amplitude = front_end.envelope(mel) / (_WHITE_MAGNITUDE * math.sqrt(mel_config.win_length))
+    if config.prior == "energy":
+        amplitude = amplitude.square().mean(dim=1, keepdim=True).sqrt()  # [B, 1, F]
     amplitude = amplitude.clamp_min(config.prior_floor)  # [B, K, F]
-    geometry = _filter_geometry(mel_config, division)
     log_response = config.prior_exponent * (amplitude / config.prior_level).log()
+    if config.prior == "energy":
+        samples = FrameGeometry(1, 1, 1, mel_config.framing)
+        return EnergyPrior(config.prior_level * _to_frames(log_response, mel_config, samples)[:, 0].exp())
+    geometry = _filter_geometry(mel_config, division)
     log_response = _to_frames(log_response, mel_config, geometry)[:, :: mel_config.n_fft // geometry.n_fft]
     return SpectralPrior(config.prior_level * log_response.exp(), geometry)
 
@@ -66,13 +72,25 @@ def _to_frames(values: Tensor, mel: MelConfig, geometry: FrameGeometry) -> Tenso
     return torch.lerp(values[..., low], values[..., high], position - low)
 
 
-def count_iterations(config: SamplingConfig, wanted: int | None) -> int:
-    """Iterations of mel consistency after sampling: as wanted, or the checkpoint's own.
+def chosen_sampling(own: SamplingConfig, consistency: int | None = None, at: str | None = None) -> SamplingConfig:
+    """A checkpoint's settings with what a caller asks for.
+
+    Args:
+        own: the checkpoint's.
+        consistency: iterations at the end; 0 is the network alone.
+        at: where else consistency works, as ``consistency_at``; schedules that were found for another place are
+            dropped.
 
     Raises:
-        ValueError: if that is no whole number from 0.
+        ValueError: if the iterations are no whole number from 0, or there is no such place.
     """
-    iterations = config.consistency_iterations if wanted is None else wanted
+    iterations = own.consistency_iterations if consistency is None else consistency
     if isinstance(iterations, bool) or not isinstance(iterations, numbers.Integral) or iterations < 0:
         raise ValueError(f"consistency: expected 0 or a positive whole number; got {iterations!r}")
-    return int(iterations)
+    schedules = own.guided_schedules if at in (None, own.consistency_at) else {}
+    return replace(
+        own,
+        consistency_iterations=int(iterations),
+        consistency_at=at or own.consistency_at,
+        guided_schedules=schedules,
+    )

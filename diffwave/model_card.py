@@ -128,10 +128,17 @@ def _network_rows(config: ModelConfig, parameters: int) -> list[Row]:
 
 def _sampling_rows(config: ModelConfig) -> list[Row]:
     diffusion, sampling = config.diffusion, config.sampling
-    pushes = sampling.consistency_iterations
+    pushes, kind = sampling.consistency_iterations, sampling.sampler
+    between = "no"
+    if sampling.guided:
+        kind = sampling.guided_sampler or kind
+        between = f"{sampling.step_iterations} iterations on the estimate of each call"
+        if sampling.consistency_at == "warm":
+            between += f", {sampling.warm_iterations} before the first"
     return [
         ("trained on", f"{diffusion.steps} diffusion steps, {diffusion.schedule} schedule, {diffusion.prior} prior"),
-        ("sampled by default with", f"{sampling.steps} network calls, {sampling.sampler}"),
+        ("sampled by default with", f"{sampling.steps} network calls, {kind}"),
+        ("mel consistency between the calls", between),
         ("then", f"{pushes} mel-consistency iterations" if pushes else "nothing: the network alone"),
     ]
 

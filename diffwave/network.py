@@ -217,7 +217,7 @@ class DiffWave(nn.Module):
         return Condition(padded, mask=inside.unsqueeze(1).to(padded.dtype))
 
     def forward(self, noisy: Tensor, step: Tensor, condition: Condition, shifts: Tensor | None = None) -> Tensor:
-        """Predict the noise (or the velocity, by ``parameterization``).
+        """Predict the noise (or, by ``parameterization``, the velocity or the clean signal).
 
         Args:
             noisy: noisy waveform, shape ``[B, N]``.

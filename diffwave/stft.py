@@ -47,27 +47,40 @@ class FrameTransform:
         geometry: frame sizes; for the inverse, windows must overlap everywhere (``hop <= win / 2`` does).
         frames: ``F``.
         device, dtype: of the signals.
+
+    Attributes:
+        window: of a frame, ``[n_fft]``.
+        energy: sum of the squared windows at every sample, ``[1, F * hop]``.
     """
 
     def __init__(self, geometry: FrameGeometry, frames: int, device: torch.device, dtype: torch.dtype) -> None:
         self.geometry = geometry
+        self._samples = frames * geometry.hop_length
         self.window = geometry.window(device, dtype)
         weight = self.window.square().expand(1, frames, -1)
         # The floor only matters at the very ends of centred frames, where a single window begins with zero.
-        self._energy = self._inside(_overlap_add(weight, geometry.hop_length)).clamp_min(1e-8)
+        self.energy = self._inside(_overlap_add(weight, geometry.hop_length)).clamp_min(1e-8)
 
     def analyse(self, wav: Tensor) -> Tensor:
         """Spectra of ``[B, F * hop]``; the ends are reflected, or padded with zeros in a short signal."""
-        mode = "reflect" if wav.shape[-1] > max(self.geometry.padding) else "constant"
-        padded = F.pad(wav.unsqueeze(1), self.geometry.padding, mode=mode).squeeze(1)
-        frames = padded.unfold(-1, self.geometry.n_fft, self.geometry.hop_length)
+        frames = self.pad(wav).unfold(-1, self.geometry.n_fft, self.geometry.hop_length)
         spectra: Tensor = torch.fft.rfft(frames * self.window)
         return spectra
+
+    def pad(self, wav: Tensor) -> Tensor:
+        """``[B, F * hop]`` with its padding, ``[B, (F - 1) * hop + n_fft]``."""
+        mode = "reflect" if self.reflects else "constant"
+        return F.pad(wav.unsqueeze(1), self.geometry.padding, mode=mode).squeeze(1)
+
+    @property
+    def reflects(self) -> bool:
+        """Whether the padding mirrors the signal; that of a short one is zero."""
+        return self._samples > max(self.geometry.padding)
 
     def synthesise(self, spectra: Tensor) -> Tensor:
         """Least-squares inverse (Griffin & Lim 1984, equation 6), ``[B, F * hop]``."""
         pieces = torch.fft.irfft(spectra, n=self.geometry.n_fft) * self.window
-        return self._inside(_overlap_add(pieces, self.geometry.hop_length)) / self._energy
+        return self._inside(_overlap_add(pieces, self.geometry.hop_length)) / self.energy
 
     def _inside(self, padded: Tensor) -> Tensor:
         """Without the padding."""

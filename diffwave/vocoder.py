@@ -16,9 +16,10 @@ from diffwave.denoising import Denoiser, make_sampler
 from diffwave.devices import in_pieces, pick_device
 from diffwave.diffusion import DiffusionProcess, NoiseSchedule, Prior, Sampler
 from diffwave.graphs import Graphs
+from diffwave.guidance import MelGuide
 from diffwave.kernels.dispatch import choose
-from diffwave.mel import MelConsistency, MelSpectrogram, MelWarning
-from diffwave.model import count_iterations, make_prior
+from diffwave.mel import MelSpectrogram, MelWarning
+from diffwave.model import chosen_sampling, make_prior
 from diffwave.network import Condition
 
 # A "batch" of more examples than this, each of fewer samples, is soundfile's [N, channels].
@@ -139,17 +140,27 @@ class Vocoder:
         mel: Tensor = self.front_end(F.pad(batch, (0, -batch.shape[-1] % self.hop_length)))
         return mel[0] if wav.ndim == 1 else mel
 
-    def sampler(self, steps: int | str | None = None, sampler: str | None = None) -> Sampler:
+    def sampler(
+        self,
+        steps: int | str | None = None,
+        sampler: str | None = None,
+        consistency: int | None = None,
+        consistency_at: str | None = None,
+    ) -> Sampler:
         """The way back from noise.
 
         Args:
-            steps: number of network calls, ``"full"`` for every trained step; the checkpoint's own if not given.
-            sampler: ``ddpm`` or ``ddim``; the checkpoint's own if not given.
+            steps: number of network calls, ``"full"`` for as many as there are trained steps; the checkpoint's own if
+                not given.
+            sampler: ``ddpm``, ``ddim``, ``renoise``, ``dpm++`` or ``midpoint``; the checkpoint's own if not given.
+            consistency, consistency_at: see :meth:`synthesize`; a checkpoint may have other schedules with them than
+                for the network alone.
 
         Raises:
             ValueError: for an impossible number of steps or an unknown sampler.
         """
-        return make_sampler(self.config.sampling, self.schedule, steps, sampler)
+        settings = chosen_sampling(self.config.sampling, consistency, consistency_at)
+        return make_sampler(settings, self.schedule, steps, sampler)
 
     def synthesize(
         self,
@@ -159,6 +170,7 @@ class Vocoder:
         seed: int = 0,
         consistency: int | None = None,
         callback: StepCallback | None = None,
+        consistency_at: str | None = None,
     ) -> Tensor:
         """Turn a mel into a waveform.
 
@@ -166,9 +178,12 @@ class Vocoder:
             mel: log-mel in this model's convention, shape ``[M, F]`` or ``[B, M, F]``.
             steps, sampler: see :meth:`sampler`.
             seed: of the noise, which is a function of seed and position only: the same for every example.
-            consistency: iterations of :class:`MelConsistency` on the result; the checkpoint's own if not given.
+            consistency: iterations of :class:`MelConsistency` on the result; the checkpoint's own if not given. 0 is
+                the network alone, from pure noise.
             callback: called after every step with its index and, as waveforms ``[B, N]``, the state and the estimate
                 of the clean signal.
+            consistency_at: where else consistency works, ``end``, ``steps`` or ``warm`` (:mod:`diffwave.guidance`); the
+                checkpoint's own if not given.
 
         Returns:
             Waveform, shape ``[N]`` or ``[B, N]``, ``N = F * hop_length``, on the vocoder's device.
@@ -187,14 +202,15 @@ class Vocoder:
         if len(batch) == 0:
             raise ValueError(f"synthesize: expected at least one example; got a mel of shape {list(mel.shape)}")
         self._check(batch)
-        way, iterations = self.sampler(steps, sampler), count_iterations(self.config.sampling, consistency)
+        settings = chosen_sampling(self.config.sampling, consistency, consistency_at)
+        way = make_sampler(settings, self.schedule, steps, sampler)
 
         def run(piece: Sequence[Tensor]) -> list[Tensor]:
             examples = torch.cat(list(piece))
             prior = self._prior(examples)
             shown = _as_waveforms(callback, prior)
-            whitened = self._denoise(self._denoiser.condition(examples), way, seed, shown)
-            wavs = self._finish(whitened, examples, prior, iterations)
+            guide = MelGuide(self.front_end, [(examples, prior)], settings)
+            [wavs] = guide.finish(self._denoise(self._denoiser.condition(examples), way, seed, shown, guide))
             return [wavs] if len(piece) == 1 else list(wavs.unsqueeze(1))
 
         # A callback is shown the whole batch.
@@ -210,12 +226,13 @@ class Vocoder:
         sampler: str | None = None,
         seed: int = 0,
         consistency: int | None = None,
+        consistency_at: str | None = None,
     ) -> list[Tensor]:
         """Turn mels of different lengths into waveforms, in one batch; each as if it were alone.
 
         Args:
             mels: log-mels ``[M, F_i]``.
-            steps, sampler, seed, consistency: see :meth:`synthesize`.
+            steps, sampler, seed, consistency, consistency_at: see :meth:`synthesize`.
 
         Returns:
             Waveforms ``[F_i * hop_length]``. They equal those of :meth:`synthesize` to float rounding.
@@ -226,18 +243,18 @@ class Vocoder:
         if not mels:
             return []
         if len(mels) == 1:
-            return [self.synthesize(mels[0], steps, sampler, seed, consistency)]
+            return [self.synthesize(mels[0], steps, sampler, seed, consistency, consistency_at=consistency_at)]
         batch = [mel.to(self.device, torch.float32) for mel in mels]
         for mel in batch:
             self._check(mel.unsqueeze(0))
-        way, iterations = self.sampler(steps, sampler), count_iterations(self.config.sampling, consistency)
+        settings = chosen_sampling(self.config.sampling, consistency, consistency_at)
+        way = make_sampler(settings, self.schedule, steps, sampler)
 
         def run(piece: Sequence[Tensor]) -> list[Tensor]:
-            whitened = self._denoise(self._denoiser.condition_batch(piece), way, seed, None)
-            return [
-                self._finish_one(signal[: mel.shape[-1] * self.hop_length], mel, iterations)
-                for mel, signal in zip(piece, whitened, strict=True)
-            ]
+            alone = [mel.unsqueeze(0) for mel in piece]
+            guide = MelGuide(self.front_end, [(mel, self._prior(mel)) for mel in alone], settings)
+            whitened = self._denoise(self._denoiser.condition_batch(piece), way, seed, None, guide)
+            return [wav[0] for wav in guide.finish(whitened)]
 
         with torch.inference_mode():
             return in_pieces(run, batch, self._release, self._describe)
@@ -253,10 +270,19 @@ class Vocoder:
     def _prior(self, mel: Tensor) -> Prior:
         return make_prior(self.config.diffusion, self.front_end, mel)
 
-    def _denoise(self, condition: Condition, sampler: Sampler, seed: int, callback: StepCallback | None) -> Tensor:
+    def _denoise(
+        self,
+        condition: Condition,
+        sampler: Sampler,
+        seed: int,
+        callback: StepCallback | None,
+        guide: MelGuide,
+    ) -> Tensor:
         """Run the sampler in the domain of the diffusion, ``[B, N]``."""
-        if self._graphs is None or callback is not None:
-            return self._denoiser(condition, sampler, seed, callback)
+        # A graph is made for a range of lengths; what guides depends on the exact one.
+        guided = guide if guide.settings.guided else None
+        if self._graphs is None or callback is not None or guided is not None:
+            return self._denoiser(condition, sampler, seed, callback, guide=guided)
         return self._graphs(condition, sampler, seed)
 
     def _release(self) -> bool:
@@ -273,16 +299,6 @@ class Vocoder:
             f"expected what fits into the memory of {self.device}; got {seconds:.1f} s, a mel of shape "
             f"{list(mel.shape)}: cut it into shorter pieces, or use a device with more memory"
         )
-
-    def _finish_one(self, whitened: Tensor, mel: Tensor, iterations: int) -> Tensor:
-        """:meth:`_finish` for one example, ``[N]`` and ``[M, F]`` to ``[N]``."""
-        batch = mel.unsqueeze(0)
-        return self._finish(whitened.unsqueeze(0), batch, self._prior(batch), iterations)[0]
-
-    def _finish(self, whitened: Tensor, mel: Tensor, prior: Prior, iterations: int) -> Tensor:
-        """Back to the waveform, and towards the mel if asked, ``[B, N]``."""
-        wav = prior.color(whitened)
-        return MelConsistency(self.front_end)(wav, mel, iterations) if iterations else wav
 
 
 def _as_waveforms(callback: StepCallback | None, prior: Prior) -> StepCallback | None:

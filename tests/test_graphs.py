@@ -121,12 +121,12 @@ def test_buckets_are_few_and_close(positions: int) -> None:
 
 
 @pytest.mark.parametrize("config", [TINY, PAPER], ids=["velocity", "paper"])
-@pytest.mark.parametrize("eta", [0.0, 1.0])
-def test_first_recorded_and_replayed_calls_equal_the_denoiser(config: ModelConfig, eta: float) -> None:
+@pytest.mark.parametrize("kind", ["ddim", "ddpm"])
+def test_first_recorded_and_replayed_calls_equal_the_denoiser(config: ModelConfig, kind: str) -> None:
     """With another mel, length and seed every time: a replay sees the buffers alone."""
     ours, tracer = denoiser(config), Tracer()
     replayed = graphs(tracer, ours)
-    sampler = Sampler.spaced(ours.process.schedule, 4, eta)
+    sampler = Sampler.spaced(ours.process.schedule, 4, kind)
     for call, frames in enumerate((7, 5, 8, 1, 6)):
         condition = ours.condition(mel(frames, call))
         expected = ours(condition, sampler, seed=call)
@@ -142,7 +142,7 @@ def test_first_recorded_and_replayed_calls_equal_the_denoiser(config: ModelConfi
 def test_a_batch_of_unequal_lengths_is_masked_as_without_a_graph() -> None:
     ours, tracer = denoiser(), Tracer()
     replayed = graphs(tracer, ours)
-    sampler = Sampler.spaced(ours.process.schedule, 3, 0.0)
+    sampler = Sampler.spaced(ours.process.schedule, 3, "ddim")
     for call in range(3):
         condition = ours.condition_batch([mel(frames, call)[0] for frames in (5, 7 - call, 2)])
         expected = ours(condition, sampler, seed=call)
@@ -157,7 +157,7 @@ def test_nothing_inside_waits_for_the_device_or_copies_from_the_processor() -> N
     """No value leaves the graph and none enters but by its buffers; numbers are written into the operations."""
     for config in (TINY, PAPER):
         ours, tracer = denoiser(config), Tracer()
-        condition, sampler = ours.condition(mel(3)), Sampler.spaced(ours.process.schedule, 3, 1.0)
+        condition, sampler = ours.condition(mel(3)), Sampler.spaced(ours.process.schedule, 3, "ddpm")
         replayed = graphs(tracer, ours)
         replayed(condition, sampler, 0)
         replayed(condition, sampler, 0)
@@ -174,7 +174,7 @@ def test_the_check_above_can_fail() -> None:
 def test_an_output_is_not_overwritten_by_the_next_call() -> None:
     ours = denoiser()
     replayed = graphs(Tracer(), ours)
-    condition, sampler = ours.condition(mel(4)), Sampler.spaced(ours.process.schedule, 2, 0.0)
+    condition, sampler = ours.condition(mel(4)), Sampler.spaced(ours.process.schedule, 2, "ddim")
     outputs = [replayed(condition, sampler, seed) for seed in (1, 2, 3)]
     for seed, output in zip((1, 2, 3), outputs, strict=True):
         torch.testing.assert_close(output, ours(condition, sampler, seed), rtol=0, atol=1e-4)
@@ -185,7 +185,11 @@ def test_other_steps_sizes_and_backends_are_other_programs() -> None:
     replayed = graphs(tracer, ours, most=100)
     schedule = ours.process.schedule
     one, two = ours.condition(mel(4)), ours.condition(mel(4, examples=2))
-    samplers = [Sampler.spaced(schedule, 2, 0.0), Sampler.spaced(schedule, 2, 1.0), Sampler.spaced(schedule, 3, 0.0)]
+    samplers = [
+        Sampler.spaced(schedule, 2, "ddim"),
+        Sampler.spaced(schedule, 2, "ddpm"),
+        Sampler.spaced(schedule, 3, "ddim"),
+    ]
     samplers.append(dataclasses.replace(samplers[0], clip=True))
     for condition in (one, two):
         for sampler in samplers:
@@ -198,7 +202,7 @@ def test_other_steps_sizes_and_backends_are_other_programs() -> None:
         replayed(one, samplers[0], 5)
     assert tracer.records == 9
     # The same sampler made anew is the same.
-    replayed(one, Sampler.spaced(schedule, 2, 0.0), 5)
+    replayed(one, Sampler.spaced(schedule, 2, "ddim"), 5)
     assert tracer.records == 9
 
 
@@ -206,7 +210,7 @@ def test_the_least_recently_used_program_is_dropped() -> None:
     ours, tracer = denoiser(), Tracer()
     replayed = graphs(tracer, ours, most=2)
     condition = ours.condition(mel(2))
-    a, b, c = (Sampler.spaced(ours.process.schedule, steps, 0.0) for steps in (1, 2, 3))
+    a, b, c = (Sampler.spaced(ours.process.schedule, steps, "ddim") for steps in (1, 2, 3))
     for sampler in (a, a, b, b, a, c, c):  # b was used longest ago
         replayed(condition, sampler, 0)
     assert (tracer.records, len(replayed)) == (3, 2)
@@ -223,14 +227,14 @@ def test_memory_is_bounded() -> None:
     condition = ours.condition(mel(2))
     for steps in (1, 2, 3):
         for _ in range(2):
-            replayed(condition, Sampler.spaced(ours.process.schedule, steps, 0.0), 0)
+            replayed(condition, Sampler.spaced(ours.process.schedule, steps, "ddim"), 0)
     assert (tracer.records, len(replayed)) == (3, 2)
 
 
 def test_what_is_too_large_to_keep_is_tried_once() -> None:
     ours, tracer = denoiser(), Tracer(memory=10**9)
     replayed = graphs(tracer, ours, most_bytes=10**8)
-    condition, sampler = ours.condition(mel(2)), Sampler.spaced(ours.process.schedule, 2, 0.0)
+    condition, sampler = ours.condition(mel(2)), Sampler.spaced(ours.process.schedule, 2, "ddim")
     for _ in range(4):
         torch.testing.assert_close(replayed(condition, sampler, 0), ours(condition, sampler, 0), rtol=0, atol=1e-5)
     assert (tracer.records, tracer.replays, len(replayed)) == (1, 0, 0)
@@ -246,7 +250,7 @@ def test_a_recording_that_fails_is_one_line_and_no_loss(error: Exception, tries:
     condition = ours.condition(mel(2))
     with caplog.at_level(logging.INFO):
         for steps in (1, 2, 3):
-            sampler = Sampler.spaced(ours.process.schedule, steps, 0.0)
+            sampler = Sampler.spaced(ours.process.schedule, steps, "ddim")
             for _ in range(3):
                 got = replayed(condition, sampler, 0)
                 torch.testing.assert_close(got, ours(condition, sampler, 0), rtol=0, atol=1e-5)
@@ -260,14 +264,14 @@ def test_clear_says_whether_there_was_anything() -> None:
     ours = denoiser()
     replayed = graphs(Tracer(), ours)
     assert replayed.clear() is False
-    replayed(ours.condition(mel(2)), Sampler.spaced(ours.process.schedule, 1, 0.0), 0)
+    replayed(ours.condition(mel(2)), Sampler.spaced(ours.process.schedule, 1, "ddim"), 0)
     assert replayed.clear() is True
     assert replayed.clear() is False
 
 
 def test_bfloat16_is_the_same_inside_and_outside() -> None:
     ours = denoiser(precision="bfloat16")
-    condition, sampler = ours.condition(mel(3)), Sampler.spaced(ours.process.schedule, 2, 0.0)
+    condition, sampler = ours.condition(mel(3)), Sampler.spaced(ours.process.schedule, 2, "ddim")
     program = Program(ours, sampler, condition, bucket(condition.mel.shape[-1]))
     program.fill(condition, 3)
     expected = ours(condition, sampler, 3)
@@ -320,7 +324,7 @@ class Repeater:
 def test_a_recorder_without_a_gpu_fails_as_any_recording_may(caplog) -> None:
     ours = denoiser()
     replayed = graphs(CudaRecorder(torch.device("cuda")), ours)
-    condition, sampler = ours.condition(mel(2)), Sampler.spaced(ours.process.schedule, 1, 0.0)
+    condition, sampler = ours.condition(mel(2)), Sampler.spaced(ours.process.schedule, 1, "ddim")
     for _ in range(2):
         assert replayed(condition, sampler, 0).shape == (1, 512)
     assert len(caplog.records) == 1

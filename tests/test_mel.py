@@ -11,7 +11,8 @@ import torch
 import torchaudio
 
 from diffwave.config import MEL_PRESETS, MelConfig, mel_preset
-from diffwave.mel import MelConsistency, MelSpectrogram, mel_filterbank
+from diffwave.consistency import MelConsistency
+from diffwave.mel import MelSpectrogram, mel_filterbank
 
 PRESETS = sorted(MEL_PRESETS)
 LINEAR = [name for name in PRESETS if MEL_PRESETS[name].log != "db01"]

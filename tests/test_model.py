@@ -114,3 +114,43 @@ def test_the_standard_prior_is_the_identity() -> None:
     prior = make_prior(DiffusionConfig(), front_end, front_end(wav))
     assert isinstance(prior, StandardPrior)
     assert torch.equal(prior.color(wav), wav)
+
+
+ENERGY = DiffusionConfig(prior="energy", prior_exponent=1.0)
+
+
+@pytest.mark.parametrize("config", MELS.values(), ids=MELS)
+def test_the_energy_prior_gives_speech_unit_variance_and_takes_it_back(config: MelConfig) -> None:
+    front_end, wav = MelSpectrogram(config), speech(config)
+    prior = make_prior(ENERGY, front_end, front_end(wav))
+    whitened = prior.whiten(wav)
+    torch.testing.assert_close(prior.color(whitened), wav, rtol=1e-6, atol=0)
+    if config.f_min > 0:
+        return  # what lies below the lowest band of this recording is not in the mel, nor in its energy
+    assert 0.7 < float(whitened.std()) < 1.3
+    tenths = torch.stack([part.std() for part in whitened[0].chunk(10)])
+    assert float(tenths.log().abs().max()) < 0.5
+
+
+@pytest.mark.parametrize("exponent", [0.5, 1.0])
+def test_the_gain_of_the_energy_prior_is_the_root_mean_square_of_the_envelope(exponent: float) -> None:
+    # A spectrum with amplitude a below 4 kHz and b above has the energy of their squares' mean.
+    front_end, level = MelSpectrogram(MelConfig()), 0.005
+    amplitude = torch.where(torch.arange(513) < 256, 0.08, 0.02)[:, None].expand(-1, 20)
+    mel = (front_end.filterbank @ amplitude * (torch.pi * 384 / 4) ** 0.5).log()[None]
+    prior = make_prior(DiffusionConfig(prior="energy", prior_exponent=exponent), front_end, mel)
+    energy = float(amplitude[:, 0].square().mean().sqrt())
+    gain = prior.color(torch.ones(1, 256 * 20))
+    torch.testing.assert_close(gain, torch.full_like(gain, level * (energy / level) ** exponent), rtol=0.02, atol=0)
+
+
+@pytest.mark.parametrize("framing", ["hop", "centre"])
+def test_the_energy_prior_is_as_loud_as_each_frame_at_its_centre(framing: str) -> None:
+    front_end = MelSpectrogram(MelConfig(framing=framing))
+    flat = (front_end.filterbank @ torch.full((513, 40), (torch.pi * 384 / 4) ** 0.5))[None]
+    prior = make_prior(ENERGY, front_end, flat.log() + math.log(0.01) + 0.1 * torch.arange(40))
+    gain = prior.color(torch.ones(1, 256 * 40))[0].log()
+    first = {"hop": 128, "centre": 0}[framing]
+    place = ((torch.arange(256 * 40) - first) / 256).clamp(0, 39)
+    # Within half a sample of 256.
+    torch.testing.assert_close(gain, math.log(0.01) + 0.1 * place, rtol=0, atol=1e-3)

@@ -17,6 +17,7 @@ from diffwave.cli import (
     listen_analyze,
     listen_export,
     listen_serve,
+    search_schedule,
     show_diffusion,
     synthesize,
 )
@@ -45,7 +46,8 @@ def test_command_parses(line: str) -> None:
         module = {"export": listen_export, "serve": listen_serve, "analyze": listen_analyze}[command]
     else:
         own = {"synthesize": synthesize, "export": export, "show-diffusion": show_diffusion}
-        module = (own | {"evaluate": evaluate, "baseline": baseline, "bench": bench})[command]
+        own |= {"evaluate": evaluate, "baseline": baseline, "bench": bench, "search-schedule": search_schedule}
+        module = own[command]
     module.parser().parse_args(arguments)
 
 

@@ -98,7 +98,8 @@ def _outputs(
 ) -> Iterator[Result | str]:
     """What was written, or why not, one recording after the other."""
     from diffwave.config import MEL_PRESETS
-    from diffwave.mel import MelConsistency, MelSpectrogram
+    from diffwave.consistency import MelConsistency
+    from diffwave.mel import MelSpectrogram
 
     front_end = MelSpectrogram(MEL_PRESETS[settings.mel])
     try:

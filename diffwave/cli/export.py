@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from diffwave.cli.arguments import CommandParser, count_argument
 from diffwave.cli.plan import InputError
+from diffwave.config.sampling import PLACES, SAMPLERS
 
 if TYPE_CHECKING:
     from diffwave.config import ModelConfig
@@ -23,9 +24,15 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--output", "-o", type=Path, required=True, metavar="DIR")
     result.add_argument("--half", action="store_true", help="store the weights in float16")
     result.add_argument("--steps", type=count_argument, default=None, help="default number of network calls")
-    result.add_argument("--sampler", choices=("ddpm", "ddim"), default=None, help="default sampler")
+    result.add_argument("--sampler", choices=SAMPLERS, default=None, help="default sampler")
     result.add_argument(
         "--consistency", type=count_argument, default=None, metavar="N", help="default mel-consistency iterations"
+    )
+    result.add_argument(
+        "--consistency-at",
+        choices=PLACES,
+        default=None,
+        help="where else: nowhere, after every network call, or also before the first",
     )
     result.add_argument("--force", action="store_true", help="replace files that exist")
     return result
@@ -83,6 +90,7 @@ def _with_sampling(config: ModelConfig, options: argparse.Namespace) -> ModelCon
         "steps": options.steps,
         "sampler": options.sampler,
         "consistency_iterations": options.consistency,
+        "consistency_at": options.consistency_at,
     }
     changes = {name: value for name, value in given.items() if value is not None}
     return dataclasses.replace(config, sampling=dataclasses.replace(config.sampling, **changes))

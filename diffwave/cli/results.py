@@ -21,9 +21,11 @@ class Settings:
 
     Args:
         checkpoint: name of the checkpoint's folder.
-        sampler: ``ddpm`` or ``ddim``.
+        sampler: ``ddpm``, ``ddim``, ``renoise``, ``dpm++`` or ``midpoint``.
         steps: network calls.
-        consistency: mel-consistency iterations.
+        schedule: the trained steps that they visit.
+        consistency: mel-consistency iterations on the result.
+        consistency_at: where else it worked: ``end`` (nowhere), ``steps`` or ``warm``.
         seed: of the noise.
         device: where the network ran.
         backend: what ran its residual layers.
@@ -33,7 +35,9 @@ class Settings:
     checkpoint: str
     sampler: str
     steps: int
+    schedule: list[float]
     consistency: int
+    consistency_at: str
     seed: int
     device: str
     backend: str

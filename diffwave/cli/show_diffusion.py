@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _LONGEST_SECONDS = 6.0
 _MOST_STEPS = 20  # the picture grows with them
+# The picture tells of the way from pure noise, whose steps are the network's alone.
+_PLACE = "end"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -92,7 +94,7 @@ def _check_output(options: argparse.Namespace) -> None:
 
 def _check_steps(vocoder: Vocoder, steps: int | str) -> None:
     try:
-        calls = len(vocoder.sampler(steps))
+        calls = len(vocoder.sampler(steps, consistency_at=_PLACE))
     except ValueError as error:
         raise InputError(f"--steps {steps}: {error}") from None
     if calls > _MOST_STEPS:
@@ -135,7 +137,7 @@ def tell_story(vocoder: Vocoder, wav: Tensor, steps: int | str, seed: int) -> Di
 
     mel = vocoder.mel(wav).unsqueeze(0)
     prior = make_prior(vocoder.config.diffusion, vocoder.front_end, mel)
-    sampler = vocoder.sampler(steps)
+    sampler = vocoder.sampler(steps, consistency_at=_PLACE)
     clean = prior.whiten(wav.to(vocoder.device).unsqueeze(0))
     noise = white_noise(seed, len(sampler), len(wav)).to(vocoder.device).unsqueeze(0)
     forward = [wav]
@@ -143,7 +145,13 @@ def tell_story(vocoder: Vocoder, wav: Tensor, steps: int | str, seed: int) -> Di
         noisy = vocoder.schedule.add_noise(clean, noise, torch.full((1,), float(step)))
         forward.append(prior.color(noisy)[0].cpu())
     backward = [prior.color(noise)[0].cpu()]
-    output = vocoder.synthesize(mel[0], steps, seed=seed, callback=lambda _, state, __: backward.append(state[0].cpu()))
+    output = vocoder.synthesize(
+        mel[0],
+        steps,
+        seed=seed,
+        callback=lambda _, state, __: backward.append(state[0].cpu()),
+        consistency_at=_PLACE,
+    )
     # What comes out has also been pushed towards the mel, if the checkpoint does that.
     backward[-1] = output.cpu()
     alpha_bars = [1.0, *sampler.schedule.alpha_bars.tolist()]

@@ -25,6 +25,7 @@ from diffwave.cli.arguments import (
 from diffwave.cli.errors import one_line, reason
 from diffwave.cli.plan import InputError, Job, plan_jobs
 from diffwave.cli.results import Result, Settings, as_json, as_table, record
+from diffwave.config.sampling import PLACES, SAMPLERS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,9 +58,11 @@ def parser() -> argparse.ArgumentParser:
     add("--output", "-o", type=path_argument, required=True, metavar="DIR", help="folder for the WAV files")
     add_checkpoint(result)
     add("--steps", type=steps_argument, metavar="N|full", help="network calls (default: the checkpoint's)")
-    add("--sampler", choices=("ddpm", "ddim"), help="default: the checkpoint's")
-    consistency = "mel-consistency iterations on the result, 0 for none (default: the checkpoint's)"
+    add("--sampler", choices=SAMPLERS, help="default: the checkpoint's")
+    consistency = "mel-consistency iterations on the result, 0 for the network alone (default: the checkpoint's)"
     add("--consistency", type=count_argument, metavar="N", help=consistency)
+    at = "where else mel consistency works: nowhere, after every network call, or also before the first"
+    add("--consistency-at", choices=PLACES, help=f"{at} (default: the checkpoint's)")
     add("--device", type=device_argument, default="auto", metavar="auto|cpu|cuda", help="default: auto")
     add_backend(result)
     add("--seed", type=int, default=0, help="of the noise (default: 0)")
@@ -98,21 +101,23 @@ def main(arguments: list[str]) -> int:
 
 def _settings(vocoder: Vocoder, options: argparse.Namespace) -> Settings:
     """Fill in the checkpoint's own settings; what cannot work is said once, before any work."""
-    from diffwave.mel import MelConsistency
+    from diffwave.consistency import MelConsistency
+    from diffwave.model import chosen_sampling
 
-    own = vocoder.config.sampling
-    consistency = own.consistency_iterations if options.consistency is None else options.consistency
     try:
-        sampler = vocoder.sampler(options.steps, options.sampler)
-        if consistency:
+        chosen = chosen_sampling(vocoder.config.sampling, options.consistency, options.consistency_at)
+        sampler = vocoder.sampler(options.steps, options.sampler, options.consistency, options.consistency_at)
+        if chosen.consistency_iterations:
             MelConsistency(vocoder.front_end)
     except ValueError as error:
         raise InputError(str(error)) from None
     # The name alone: where the folder lies on this machine means nothing elsewhere.
     name = Path(options.checkpoint).expanduser().resolve().name
-    kind = options.sampler or own.sampler
+    kind = options.sampler or (chosen.guided_sampler if chosen.guided else "") or chosen.sampler
+    place = chosen.consistency_at if chosen.consistency_iterations else "end"
     ran = (str(vocoder.device), vocoder.backend, vocoder.precision)
-    return Settings(name, kind, len(sampler), consistency, options.seed, *ran)
+    consistency = (chosen.consistency_iterations, place)
+    return Settings(name, kind, len(sampler), sampler.steps.tolist(), *consistency, options.seed, *ran)
 
 
 def _make_folder(folder: Path) -> None:
@@ -234,9 +239,8 @@ def _run_batch(vocoder: Vocoder, batch: list[Task], options: argparse.Namespace,
         return []
     begun = time.perf_counter()
     try:
-        wavs = vocoder.synthesize_batch(
-            [task.mel for task in batch], options.steps, options.sampler, options.seed, options.consistency
-        )
+        mels, consistency = [task.mel for task in batch], (options.consistency, options.consistency_at)
+        wavs = vocoder.synthesize_batch(mels, options.steps, options.sampler, options.seed, *consistency)
         wavs = [wav.cpu() for wav in wavs]  # waits for the device
     except MemoryError as error:
         if len(batch) == 1:

@@ -17,9 +17,9 @@ from diffwave.config.model import (
     MelConfig,
     ModelConfig,
     NetworkConfig,
-    SamplingConfig,
     mel_preset,
 )
+from diffwave.config.sampling import SamplingConfig
 from diffwave.config.training import DataConfig, OptimizationConfig, TrainingConfig
 
 __all__ = [

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from diffwave.config.checks import ConfigError, one_of, require
+from diffwave.config.sampling import SamplingConfig
 
 
 @dataclass(frozen=True)
@@ -119,8 +120,8 @@ class NetworkConfig:
         squeeze_overlap: kernel of those two convolutions, in units of ``squeeze``; 1 cuts the signal into
             groups as WaveGlow does, 2 and more let neighbouring groups overlap like a learned filterbank.
         condition_mean, condition_std: the mel is normalised with them before the upsampler.
-        parameterization: what the network's last layer means: ``noise`` (the paper) or ``velocity``
-            (Salimans & Ho 2022, "v-prediction"), from which the noise follows in closed form.
+        parameterization: what the network's last layer means: ``noise`` (the paper), ``velocity`` or ``clean``
+            (Salimans & Ho 2022, "v-prediction" and "x-prediction"), from which the noise follows in closed form.
     """
 
     residual_channels: int = 64
@@ -142,7 +143,7 @@ class NetworkConfig:
             f"squeeze_overlap={self.squeeze_overlap}, squeeze={self.squeeze}",
         )
         require(self.condition_std > 0, "network.condition_std must be positive")
-        one_of("network.parameterization", self.parameterization, ("noise", "velocity"))
+        one_of("network.parameterization", self.parameterization, ("noise", "velocity", "clean"))
 
 
 @dataclass(frozen=True)
@@ -155,11 +156,13 @@ class DiffusionConfig:
             ``list`` (``betas``).
         steps: ``T``.
         betas: for ``schedule="list"``: the variances themselves.
-        prior: shape of the noise: ``standard`` (white) or ``spectral`` (the mel's spectral envelope).
-        prior_floor: smallest envelope of the spectral prior, as an amplitude of the waveform.
-        prior_exponent: power of the envelope; 1 whitens speech fully, less keeps the filter better invertible
-            (docs/benchmarks/prior.md).
-        prior_level: amplitude that the filter leaves alone; about where whitened speech has unit variance.
+        prior: shape of the noise: ``standard`` (white), ``spectral`` (the mel's spectral envelope; SpecGrad, Koizumi
+            et al. 2022) or ``energy`` (the mel's energy, one gain for each frame; PriorGrad, Lee et al. 2022).
+        prior_floor: smallest envelope, or energy, of the prior, as an amplitude of the waveform.
+        prior_exponent: power of the envelope or the energy; 1 whitens speech fully, less keeps the filter better
+            invertible (docs/benchmarks/prior.md); PriorGrad has 1.
+        prior_level: amplitude that the prior leaves alone; about where whitened speech has unit variance, with 1 as
+            the exponent it changes nothing.
     """
 
     schedule: str = "linear"
@@ -176,7 +179,7 @@ class DiffusionConfig:
 
     def __post_init__(self) -> None:
         one_of("diffusion.schedule", self.schedule, ("linear", "cosine", "list"))
-        one_of("diffusion.prior", self.prior, ("standard", "spectral"))
+        one_of("diffusion.prior", self.prior, ("standard", "spectral", "energy"))
         require(self.steps >= 1, f"diffusion.steps must be at least 1; got {self.steps}")
         require(
             self.schedule != "list" or len(self.betas) == self.steps,
@@ -204,43 +207,6 @@ class DiffusionConfig:
 
 
 @dataclass(frozen=True)
-class SamplingConfig:
-    """How a checkpoint is sampled unless the caller says otherwise.
-
-    Args:
-        steps: number of network calls.
-        sampler: ``ddpm`` (ancestral, eta = 1) or ``ddim`` (deterministic, eta = 0).
-        fast_betas: for each number of steps (as text, for JSON) a noise schedule, which is aligned with the
-            training schedule (DiffWave, appendix B); without one, trained steps are taken at equal distances.
-        clip: clip the waveform to ``[-1, 1]`` after every step, as lmnt-com/diffwave does.
-        consistency_iterations: pushes of the finished waveform towards its mel; 0 turns them off.
-    """
-
-    steps: int = 6
-    sampler: str = "ddpm"
-    fast_betas: dict[str, list[float]] = field(default_factory=dict)
-    clip: bool = False
-    consistency_iterations: int = 0
-
-    def __post_init__(self) -> None:
-        one_of("sampling.sampler", self.sampler, ("ddpm", "ddim"))
-        require(self.steps >= 1, f"sampling.steps must be at least 1; got {self.steps}")
-        require(
-            self.consistency_iterations >= 0,
-            f"sampling.consistency_iterations cannot be negative; got {self.consistency_iterations}",
-        )
-        for steps, betas in self.fast_betas.items():
-            require(
-                steps == str(len(betas)),
-                f'sampling.fast_betas["{steps}"] must hold as many values as its name says; got {len(betas)}',
-            )
-            require(
-                all(0 < beta < 1 for beta in betas),
-                f'sampling.fast_betas["{steps}"] must lie inside (0, 1); got {betas}',
-            )
-
-
-@dataclass(frozen=True)
 class ModelConfig:
     """Everything that synthesis needs to know; stored in a checkpoint's ``config.json``."""
 
@@ -257,8 +223,16 @@ class ModelConfig:
         )
         require(
             self.diffusion.prior == "standard" or self.mel.log != "db01",
-            "diffusion.prior=spectral needs a mel whose logarithm can be undone; mel.log=db01 is clipped",
+            f"diffusion.prior={self.diffusion.prior} needs a mel whose logarithm can be undone; "
+            "mel.log=db01 is clipped",
         )
+        require(
+            self.sampling.consistency_iterations == 0 or self.mel.log != "db01",
+            "sampling.consistency_iterations needs a mel whose logarithm can be undone; mel.log=db01 is clipped",
+        )
+        last = self.diffusion.steps - 1
+        for name, steps in self.sampling.all_schedules():
+            require(steps[-1] <= last, f"{name} must lie in [0, {last}], the trained steps; got {steps}")
 
 
 BASE = ModelConfig(sampling=SamplingConfig(fast_betas={"6": [1e-4, 1e-3, 0.01, 0.05, 0.2, 0.5]}))

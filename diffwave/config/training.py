@@ -8,6 +8,7 @@ from diffwave.config.checks import one_of, require
 from diffwave.config.model import ModelConfig
 
 _HIGHEST_RATE = 100.0  # of learning
+_HIGHEST_WEIGHT = 1000.0  # of a term of the loss
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,10 @@ class OptimizationConfig:
         warmup: iterations of a rise from zero to ``learning_rate``; it rises no faster in a run that goes on either.
         decay_iterations: the learning rate falls linearly to zero over the last so many iterations.
         loss: ``l1`` or ``l2``.
+        noise_weighting: of the loss in training: ``none`` (all noise levels alike), ``min_snr`` (Hang et al. 2023,
+            gamma = 5) or ``logit_normal`` (the middle levels most; Esser et al. 2024). Validation is not weighted.
+        stft_weight: of a multi-resolution STFT distance (Yamamoto et al. 2020) between the estimate of the clean
+            waveform and the waveform, times the step's share of signal ``alpha_bar``; 0 turns it off.
         gradient_clip: largest norm of the gradient.
         ema_decay: of the exponential moving average of the weights, which is what a checkpoint exports.
         precision: ``float32`` or ``bfloat16`` (autocast, and the kernels where they can run).
@@ -79,6 +84,8 @@ class OptimizationConfig:
     warmup: int = 0
     decay_iterations: int = 0
     loss: str = "l1"
+    noise_weighting: str = "none"
+    stft_weight: float = 0.0
     gradient_clip: float = 1.0
     ema_decay: float = 0.999
     precision: str = "float32"
@@ -99,6 +106,11 @@ class OptimizationConfig:
 
     def __post_init__(self) -> None:
         one_of("train.loss", self.loss, ("l1", "l2"))
+        one_of("train.noise_weighting", self.noise_weighting, ("none", "min_snr", "logit_normal"))
+        require(
+            0 <= self.stft_weight <= _HIGHEST_WEIGHT,
+            f"train.stft_weight must be in [0, {_HIGHEST_WEIGHT:g}]; got {self.stft_weight}",
+        )
         one_of("train.precision", self.precision, ("float32", "bfloat16"))
         one_of("train.backend", self.backend, ("auto", "reference", "native", "triton"))
         require(

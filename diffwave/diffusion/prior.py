@@ -4,7 +4,8 @@ The diffusion itself always runs with white noise, on ``whiten(wav)``; the wavef
 result. ``StandardPrior`` leaves both alone (DDPM, DiffWave). ``SpectralPrior`` filters with the spectral
 envelope of the conditioning mel, so that in the waveform the noise has the shape of the speech (SpecGrad,
 Koizumi et al. 2022), and in the diffusion speech has about the same variance at every frequency and in every
-pause: a weak fricative counts as much as a loud vowel. SpecGrad diffuses the waveform with coloured noise;
+pause: a weak fricative counts as much as a loud vowel. ``EnergyPrior`` follows the loudness alone, the same for all
+frequencies (PriorGrad, Lee et al. 2022). SpecGrad diffuses the waveform with coloured noise;
 for an invertible filter the two are the same process, and here the filter runs once, not at every step.
 """
 
@@ -39,6 +40,29 @@ class StandardPrior:
     def whiten(self, wav: Tensor) -> Tensor:
         """Return ``wav`` unchanged."""
         return wav
+
+
+@dataclass(frozen=True, eq=False)
+class EnergyPrior:
+    """White noise that is as loud as the speech (PriorGrad, Lee et al. 2022, section 4); exactly invertible.
+
+    PriorGrad gives every sample of a frame the same deviation, and weights the loss with its inverse (Mahalanobis, its
+    equation 5). A loss in the domain of the diffusion has that weight; here the deviation moves smoothly from frame to
+    frame, so that nothing steps at their edges.
+
+    Args:
+        gain: standard deviation of the noise at each sample, shape ``[B, N]``, positive.
+    """
+
+    gain: Tensor
+
+    def color(self, white: Tensor) -> Tensor:
+        """Scale ``[B, N]`` up to the waveform's energy."""
+        return white * self.gain
+
+    def whiten(self, wav: Tensor) -> Tensor:
+        """Scale ``[B, N]`` to about unit variance everywhere."""
+        return wav / self.gain
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,8 @@ One object owns the question and the answer, so the two cannot drift apart. With
 parameterization the output is the noise itself (DiffWave, equation 7). With ``velocity`` (Salimans & Ho 2022,
 appendix D) it is ``v = signal * noise - sigma * clean``, and ``noise = sigma * noisy + signal * v`` holds
 exactly: the network need not carry the noise through its layers, and its target keeps unit variance at
-every step.
+every step. With ``clean`` (the same appendix, "x-prediction") it is the clean signal, whose estimate the sampler
+needs anyway; at the last steps it says more than the noise does, at the first ones less.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class DiffusionProcess:
 
     Args:
         schedule: the training schedule.
-        parameterization: ``noise`` or ``velocity``.
+        parameterization: ``noise``, ``velocity`` or ``clean``.
     """
 
     schedule: NoiseSchedule
@@ -32,6 +33,8 @@ class DiffusionProcess:
         """What the network should answer at ``step`` ``[B]`` for clean signal and noise ``[B, N]``."""
         if self.parameterization == "noise":
             return noise
+        if self.parameterization == "clean":
+            return clean
         signal, sigma = self._levels(step, clean)
         return signal * noise - sigma * clean
 
@@ -40,7 +43,18 @@ class DiffusionProcess:
         if self.parameterization == "noise":
             return output
         signal, sigma = self._levels(step, noisy)
+        if self.parameterization == "clean":
+            return (noisy - signal * output) / sigma
         return sigma * noisy + signal * output
+
+    def to_clean(self, output: Tensor, noisy: Tensor, step: Tensor) -> Tensor:
+        """The estimate of the clean signal ``[B, N]`` that the network's ``output`` stands for."""
+        if self.parameterization == "clean":
+            return output
+        signal, sigma = self._levels(step, noisy)
+        if self.parameterization == "noise":
+            return (noisy - sigma * output) / signal
+        return signal * noisy - sigma * output
 
     def _levels(self, step: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         signal, sigma = self.schedule.levels(step)  # [B]

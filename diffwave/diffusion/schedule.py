@@ -151,9 +151,9 @@ class NoiseSchedule:
             return torch.zeros(len(other), dtype=torch.float64)
         return low + (trained[low] - wanted) / (trained[low] - trained[low + 1])
 
-    def subset(self, steps: Sequence[int]) -> NoiseSchedule:
-        """The schedule that visits only ``steps`` of this one (increasing), with the same noise levels."""
-        alpha_bars = self.alpha_bars[torch.as_tensor(list(steps))]
+    def subset(self, steps: Sequence[float]) -> NoiseSchedule:
+        """The schedule that visits only these (fractional, rising) ``steps`` of this one, with its noise levels."""
+        alpha_bars = self.levels(torch.tensor(list(steps), dtype=torch.float64))[0].square()
         previous = torch.cat([torch.ones(1, dtype=torch.float64), alpha_bars[:-1]])
         return NoiseSchedule(1 - alpha_bars / previous)
 

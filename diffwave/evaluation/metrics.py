@@ -15,7 +15,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 import numpy as np
 
-from diffwave.evaluation import perceptual, pitch, spectral
+from diffwave.evaluation import energy, perceptual, pitch, spectral
 from diffwave.evaluation.perceptual import MetricError
 from diffwave.evaluation.synchrony import synchrony_difference
 
@@ -46,6 +46,11 @@ class Signals:
         except ValueError as error:
             raise MetricError(str(error)) from None
         return {name: float(values[0]) for name, values in scores.items()}
+
+    @cached_property
+    def energies(self) -> energy.FrameEnergies:
+        """Energies of the frames of reference and estimate."""
+        return energy.frame_energies(self.reference, self.estimate, self.filterbank)
 
     @cached_property
     def pitches(self) -> tuple[pitch.Pitch, pitch.Pitch]:
@@ -96,6 +101,14 @@ def _spectral(name: str, label: str, definition: str) -> Metric:
     return Metric(name, label, "lower", 3, SPECTRAL, lambda signals: signals.spectral[name], definition)
 
 
+def _bias(band: str, kilohertz: str) -> Metric:
+    definition = f"Mean ln-mel of the estimate above the reference's, bands in {kilohertz} kHz, frames with speech."
+    label = f"energy bias {kilohertz} kHz (nat)"
+    return Metric(
+        f"bias_{band}", label, "zero", 3, SIGNAL, lambda signals: energy.band_bias(signals.energies, band), definition
+    )
+
+
 def _pitched(name: str, label: str, better: str, function: Callable[[pitch.Pitch, pitch.Pitch], float]) -> Metric:
     lines = (function.__doc__ or "").splitlines()
     definition = f"{lines[0]} librosa.pyin, 50-550 Hz, 64 ms frames every 10 ms."
@@ -124,6 +137,19 @@ METRICS: dict[str, Metric] = {
             SIGNAL,
             lambda signals: synchrony_difference(signals.reference, signals.estimate, SAMPLE_RATE),
             "Correlation of fine (1-30 ms) envelopes of neighbouring bands, 1-6.5 kHz, above the reference's.",
+        ),
+        _bias("low", "0-1"),
+        _bias("mid", "1-4"),
+        _bias("high", "4-8"),
+        Metric(
+            "silence",
+            "level in silence (dB)",
+            "zero",
+            1,
+            SIGNAL,
+            lambda signals: energy.silence_difference(signals.energies),
+            "Level of the estimate above the reference's in its quietest frames (up to 6 dB above their 10th "
+            "percentile), without DC; levels below -100 dB re full scale count as that.",
         ),
         _spectral("lsd", "LSD (dB)", "Log-spectral distance: RMS over bins, mean over 1024-point frames every 256."),
         _spectral(
@@ -183,7 +209,18 @@ DEFAULT = (
     "real_time_factor",
     "steps",
 )
-FULL = (*DEFAULT[:-2], "mcd_mel13", "f0_rmse", "voicing_f1", "periodicity_pyin", *DEFAULT[-2:])
+FULL = (
+    *DEFAULT[:-2],
+    "bias_low",
+    "bias_mid",
+    "bias_high",
+    "silence",
+    "mcd_mel13",
+    "f0_rmse",
+    "voicing_f1",
+    "periodicity_pyin",
+    *DEFAULT[-2:],
+)
 
 
 def choose(names: Iterable[str]) -> list[Metric]:

@@ -55,6 +55,14 @@ def spectral_scores(references: Sequence[Array], estimates: Sequence[Array], fil
     return {"lsd": lsd, "log_mel": mel, "mcd_mel13": mcd, "mr_stft": plain, "mr_stft_aligned": aligned}
 
 
+def power_blocks(wav: Array) -> Iterator[Array]:
+    """Power spectra ``[F, K]`` of the mel's frames of one waveform ``[N]``, block by block."""
+    frames = _Frames(MEL.n_fft, MEL.hop_length, MEL.win_length, centre=False)
+    padded, count = frames.pad(wav)[None], frames.count(len(wav))
+    for start in range(0, count, _BLOCK):
+        yield _power(padded, frames, start, min(start + _BLOCK, count))[0]
+
+
 @dataclass(frozen=True)
 class _Frames:
     """Frame sizes in samples; ``centre`` is librosa's and torch's framing, otherwise one frame per hop."""

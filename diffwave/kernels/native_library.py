@@ -1,4 +1,4 @@
-"""The compiled C kernel: whether it can run here, what it is told of a batch, and its weights (``csrc/``)."""
+"""The compiled C kernels: whether they can run here, what they are told of a batch, and their weights (``csrc/``)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from diffwave.kernels.layers import ResidualLayer
 
-_VERSION = 2  # of csrc/, see diffwave_version
+_VERSION = 3  # of csrc/, see diffwave_version
 _MOST_CHANNELS = 256
 _NEEDED = ("avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_bf16")
 
@@ -29,9 +29,19 @@ def unavailable(device: torch.device, channels: int) -> str | None:
         return f"expected a CPU; got {device}"
     if channels % 32 or channels > _MOST_CHANNELS:
         return f"expected residual_channels to be a multiple of 32 up to {_MOST_CHANNELS}; got {channels}"
-    missing = [flag for flag in _NEEDED if flag not in _processor_flags()]
+    return unavailable_library(_NEEDED, "AVX512-BF16")
+
+
+def unavailable_library(needed: Sequence[str], name: str) -> str | None:
+    """Why no part of the library can run here that needs these instructions, in words; None if it can.
+
+    Args:
+        needed: flags of the processor.
+        name: of what they are together.
+    """
+    missing = [flag for flag in needed if flag not in _processor_flags()]
     if missing:
-        return f"expected a processor with AVX512-BF16; this one has no {missing[0]}"
+        return f"expected a processor with {name}; this one has no {missing[0]}"
     if _library() is None:
         return "expected the compiled kernel; it was not built when diffwave was installed (is there a C compiler?)"
     return None
@@ -53,7 +63,7 @@ def _library() -> ctypes.CDLL | None:
             library = ctypes.CDLL(str(path))
         except OSError:
             continue
-        for name in ("version", "sums", "stretch", "forward", "backward"):
+        for name in ("version", "sums", "stretch", "forward", "backward", "consistency"):
             function = getattr(library, f"diffwave_{name}", None)  # none on other processors
             if function is not None:
                 function.restype = ctypes.c_int64

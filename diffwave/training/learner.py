@@ -32,7 +32,7 @@ class Step:
     """What is known before an optimiser step, of this process's crops.
 
     Args:
-        losses: of each crop, shape ``[B]``.
+        losses: of each crop, without weights and further terms, shape ``[B]``.
         steps: diffusion step of each crop, whole numbers in float32, shape ``[B]``.
         gradient_norm: of the whole batch, before clipping, shape ``[]``.
     """
@@ -63,7 +63,8 @@ class Learner:
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=0.0, fused=True)
         self.loss = DiffusionLoss(config.model, settings.loss, settings.precision).to(self.device)
         run = torch.compile(self.network) if settings.compile else self.network
-        self._objective = Objective(self.network, self.loss, run)
+        objective = Objective(self.network, self.loss, run, settings.noise_weighting, settings.stft_weight)
+        self._objective = objective.to(self.device)
         self._distributed = processes.wrap(self._objective)
 
     def step(self, micro_batches: Sequence[Crops], iteration: int) -> Step:
@@ -82,9 +83,9 @@ class Learner:
             batch = self.draw(crops)
             # Gradients travel between processes once, with the last micro-batch.
             with self._gradients_at_home(index + 1 < len(micro_batches)):
-                loss: Tensor = self._distributed(*batch)
-                torch.autograd.backward(loss.mean() / len(micro_batches))
-            losses.append(loss.detach())
+                minimised, plain = self._distributed(*batch)
+                torch.autograd.backward(minimised.mean() / len(micro_batches))
+            losses.append(plain)
             steps.append(batch.step)
         gradients = [value.grad for value in self.network.parameters() if value.grad is not None]
         return Step(torch.cat(losses), torch.cat(steps), nn.utils.get_total_norm(gradients))

@@ -1,4 +1,4 @@
-"""What training minimises: DiffWave's simple loss on crops of speech."""
+"""What training minimises: DiffWave's simple loss on crops of speech, weighted and with further terms if asked for."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from torch import Tensor, nn
 
 from diffwave.config import ModelConfig
 from diffwave.data import context_samples
-from diffwave.diffusion import DiffusionProcess, NoiseSchedule
+from diffwave.diffusion import DiffusionProcess, NoiseSchedule, Prior
 from diffwave.mel import MelSpectrogram
 from diffwave.model import make_prior
 from diffwave.network import DiffWave
+from diffwave.training.noise_weights import step_weights
+from diffwave.training.spectral_loss import multi_resolution_loss
 
 
 class Batch(NamedTuple):
@@ -22,6 +24,16 @@ class Batch(NamedTuple):
     wav: Tensor  # with context, [B, N + 2 context]
     noise: Tensor  # [B, N]
     step: Tensor  # [B]
+
+
+class Answer(NamedTuple):
+    """What the network said to a batch, and what it should have said."""
+
+    output: Tensor  # of the network, [B, N]
+    target: Tensor  # [B, N]
+    noisy: Tensor  # [B, N]
+    whitened: Tensor  # clean crops with context in the domain of the diffusion, [B, N + 2 context]
+    prior: Prior  # of the crops with context
 
 
 class DiffusionLoss(nn.Module):
@@ -46,7 +58,7 @@ class DiffusionLoss(nn.Module):
         self.process = DiffusionProcess(self.schedule, config.network.parameterization)
         self.context = context_samples(config.mel)
 
-    def forward(self, network: DiffWave | nn.Module, condition: Any, batch: Batch) -> Tensor:
+    def forward(self, network: Callable[..., Tensor], condition: Any, batch: Batch) -> Tensor:
         """Loss of each example, shape ``[B]``.
 
         Args:
@@ -54,19 +66,48 @@ class DiffusionLoss(nn.Module):
             condition: its ``condition`` method.
             batch: crops with context, noise and steps.
         """
+        return self.losses(self.answer(network, condition, batch))
+
+    def losses(self, answer: Answer) -> Tensor:
+        """Loss of each example, shape ``[B]``."""
+        error = answer.output - answer.target
+        return (error.abs() if self.kind == "l1" else error.square()).mean(dim=1)
+
+    def answer(self, network: Callable[..., Tensor], condition: Any, batch: Batch) -> Answer:
+        """Ask the network; arguments as of :meth:`forward`."""
         context, frames = self.context, self.context // self.config.mel.hop_length
         with torch.no_grad():
             mel = self.front_end(batch.wav)
             prior = make_prior(self.config.diffusion, self.front_end, mel)
-            clean = prior.whiten(batch.wav)[:, context:-context]
+            whitened = prior.whiten(batch.wav)
+            clean = whitened[:, context:-context]
             mel = mel[..., frames:-frames]
             noisy = self.schedule.add_noise(clean, batch.noise, batch.step)
             target = self.process.target(clean, batch.noise, batch.step)
         autocast = torch.autocast(batch.wav.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
         with autocast:
             output = network(noisy, batch.step, condition(mel))
-        error: Tensor = output.float() - target
-        return (error.abs() if self.kind == "l1" else error.square()).mean(dim=1)
+        return Answer(output.float(), target, noisy, whitened, prior)
+
+    def spectral_losses(self, answer: Answer, step: Tensor) -> Tensor:
+        """STFT distance of each estimate as a waveform from its crop, times ``alpha_bar``, shape ``[B]``.
+
+        The estimate at a step without signal is the mean of all speech with this mel, whose magnitudes are too small by
+        nature: the share of signal keeps such steps from asking for the impossible. Magnitudes are compared with those
+        of the whitened crop coloured again, which a perfect estimate has.
+
+        Args:
+            answer: from :meth:`answer`.
+            step: diffusion step of each example, shape ``[B]``.
+        """
+        context = self.context
+        estimate = self.process.to_clean(answer.output, answer.noisy, step)
+        # The filter at the cut needs what lies beyond it; there the estimate is the speech itself.
+        sides = answer.whitened[:, :context], answer.whitened[:, -context:]
+        coloured = answer.prior.color(torch.cat([sides[0], estimate, sides[1]], dim=1))[:, context:-context]
+        reference = answer.prior.color(answer.whitened)[:, context:-context]
+        signal, _ = self.schedule.levels(step)
+        return signal.square().to(coloured.dtype) * multi_resolution_loss(coloured, reference)
 
 
 class Objective(nn.Module):
@@ -76,16 +117,35 @@ class Objective(nn.Module):
         network: whose parameters are learned.
         loss: of its output.
         run: the network as it is run: itself, or compiled.
+        noise_weighting: see :func:`~diffwave.training.noise_weights.step_weights`.
+        stft_weight: of :meth:`DiffusionLoss.spectral_losses`; 0 leaves them out.
     """
 
-    def __init__(self, network: DiffWave, loss: DiffusionLoss, run: Callable[..., Tensor]) -> None:
+    weights: Tensor
+
+    def __init__(
+        self,
+        network: DiffWave,
+        loss: DiffusionLoss,
+        run: Callable[..., Tensor],
+        noise_weighting: str = "none",
+        stft_weight: float = 0.0,
+    ) -> None:
         super().__init__()
+        self.stft_weight = stft_weight
+        self._weighted = noise_weighting != "none"
+        weights = step_weights(noise_weighting, loss.process, loss.kind)
+        self.register_buffer("weights", weights, persistent=False)  # [T]
         self.network = network
         self.loss = loss
         # In a list, so that a compiled network does not become a second child with the same parameters.
         self._run = [run]
 
-    def forward(self, wav: Tensor, noise: Tensor, step: Tensor) -> Tensor:
-        """Loss of each example, shape ``[B]``; see :class:`Batch`."""
-        losses: Tensor = self.loss(self._run[0], self.network.condition, Batch(wav, noise, step))
-        return losses
+    def forward(self, wav: Tensor, noise: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
+        """What is minimised, and the plain loss beside it, of each example, shapes ``[B]``; see :class:`Batch`."""
+        answer = self.loss.answer(self._run[0], self.network.condition, Batch(wav, noise, step))
+        losses = self.loss.losses(answer)
+        minimised = losses * self.weights[step.long()] if self._weighted else losses
+        if self.stft_weight:
+            minimised = minimised + self.stft_weight * self.loss.spectral_losses(answer, step)
+        return minimised, losses.detach()

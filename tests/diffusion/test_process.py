@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from diffwave.diffusion import DiffusionProcess, NoiseSchedule
+from diffwave.diffusion import DiffusionProcess, NoiseSchedule, Sampler
 
 SCHEDULES = [NoiseSchedule.linear(1e-4, 0.05, 50), NoiseSchedule.cosine(0.012, 0.988, 50)]
 STEPS = torch.tensor([0.0, 0.8941, 10.4518, 25.0, 42.9186, 49.0], dtype=torch.float64)
@@ -16,13 +16,38 @@ def signals(dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, torch.Ten
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=["linear", "cosine"])
-@pytest.mark.parametrize("parameterization", ["noise", "velocity"])
-def test_a_perfect_answer_gives_the_noise_back(schedule: NoiseSchedule, parameterization: str) -> None:
+@pytest.mark.parametrize("parameterization", ["noise", "velocity", "clean"])
+def test_a_perfect_answer_gives_noise_and_clean_signal_back(schedule: NoiseSchedule, parameterization: str) -> None:
     clean, noise = signals()
     process = DiffusionProcess(schedule, parameterization)
     noisy = schedule.add_noise(clean, noise, STEPS)
     answer = process.target(clean, noise, STEPS)
-    torch.testing.assert_close(process.to_noise(answer, noisy, STEPS), noise, rtol=0, atol=1e-13)
+    torch.testing.assert_close(process.to_noise(answer, noisy, STEPS), noise, rtol=0, atol=1e-12)
+    torch.testing.assert_close(process.to_clean(answer, noisy, STEPS), clean, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("parameterization", ["noise", "velocity", "clean"])
+def test_any_answer_stands_for_noise_and_clean_signal_that_make_up_the_noisy_one(parameterization: str) -> None:
+    schedule, process = SCHEDULES[1], DiffusionProcess(SCHEDULES[1], parameterization)
+    answer, noisy = signals()
+    estimates = process.to_clean(answer, noisy, STEPS), process.to_noise(answer, noisy, STEPS)
+    torch.testing.assert_close(schedule.add_noise(*estimates, STEPS), noisy, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=["linear", "cosine"])
+@pytest.mark.parametrize("kind", ["ddim", "ddpm"])
+def test_a_network_that_answers_with_the_clean_signal_is_sampled_to_it(schedule: NoiseSchedule, kind: str) -> None:
+    clean, _ = signals()
+    process, generator = DiffusionProcess(schedule, "clean"), torch.Generator().manual_seed(4)
+
+    def predict(noisy: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
+        return process.to_noise(clean, noisy, step)
+
+    def draw(index: int) -> torch.Tensor:
+        return torch.randn(clean.shape, generator=generator, dtype=torch.float64)
+
+    found = Sampler.spaced(schedule, 6, kind).sample(predict, draw)
+    torch.testing.assert_close(found, clean, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=["linear", "cosine"])

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from diffwave.config import BASE, LARGE
 from diffwave.diffusion import DiffusionProcess, NoiseSchedule, Sampler
+from diffwave.diffusion.sampler import KINDS
 
 TRAINED = NoiseSchedule.linear(1e-4, 0.05, 50)
 FAST = BASE.sampling.fast_betas["6"]
@@ -50,7 +51,7 @@ def oracle(trained: NoiseSchedule, clean: Tensor):
 
 # Betas up to .6 and at most 10 of them: signal levels down to .01, where rounding grows a hundredfold.
 beta_lists = st.lists(st.floats(1e-3, 0.6), min_size=1, max_size=10)
-etas = st.sampled_from([0.0, 0.3, 1.0])
+etas = st.sampled_from([0.0, 0.3, 1.0, 2.5, math.inf])
 
 
 @given(beta_lists, etas)
@@ -62,19 +63,20 @@ def test_an_oracle_gives_the_clean_signal_back_on_any_schedule(betas: list[float
     torch.testing.assert_close(wav, clean, rtol=0, atol=1e-11)
 
 
-@pytest.mark.parametrize("eta", [0.0, 1.0])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     "make",
     [
-        lambda eta: Sampler.full(TRAINED, eta),
-        lambda eta: Sampler.fast(TRAINED, FAST, eta),
-        lambda eta: Sampler.spaced(TRAINED, 7, eta),
-        lambda eta: Sampler.spaced(TRAINED, 1, eta),
+        lambda kind: Sampler.full(TRAINED, kind),
+        lambda kind: Sampler.fast(TRAINED, FAST, kind),
+        lambda kind: Sampler.spaced(TRAINED, 7, kind),
+        lambda kind: Sampler.spaced(TRAINED, 1, kind),
+        lambda kind: Sampler.through(TRAINED, [3, 7.5, 20, 31.25], kind),
     ],
-    ids=["full", "fast", "spaced", "one"],
+    ids=["full", "fast", "spaced", "one", "through"],
 )
 @pytest.mark.parametrize("parameterization", ["noise", "velocity"])
-def test_an_oracle_on_the_trained_schedule_needs_only_the_step(make, eta: float, parameterization: str) -> None:
+def test_an_oracle_on_the_trained_schedule_needs_only_the_step(make, kind: str, parameterization: str) -> None:
     # The oracle sees only (noisy, step) and answers like a network of this parameterization.
     clean = clean_signal()
     process = DiffusionProcess(TRAINED, parameterization)
@@ -83,7 +85,7 @@ def test_an_oracle_on_the_trained_schedule_needs_only_the_step(make, eta: float,
     def predict(noisy: Tensor, step: Tensor) -> Tensor:
         return process.to_noise(process.target(clean, answer(noisy, step), step), noisy, step)
 
-    torch.testing.assert_close(make(eta).sample(predict, draw), clean, rtol=0, atol=1e-11)
+    torch.testing.assert_close(make(kind).sample(predict, draw), clean, rtol=0, atol=1e-11)
 
 
 def lmnt_ddpm(betas: list[float], steps: list[float], predict, noise, clip: bool) -> Tensor:
@@ -115,12 +117,12 @@ def test_eta_one_is_the_ancestral_sampler_of_the_paper(
     trained: NoiseSchedule | None, betas: list[float] | None, clip: bool
 ) -> None:
     if betas is None:
-        sampler = Sampler.full(trained, 1.0, clip)
+        sampler = Sampler.full(trained, "ddpm", clip)
         betas = trained.betas.tolist()
     elif trained is None:
         sampler = sampler_of(betas, 1.0, clip)
     else:
-        sampler = Sampler.fast(trained, betas, 1.0, clip)
+        sampler = Sampler.fast(trained, betas, "ddpm", clip)
     expected = lmnt_ddpm(betas, sampler.steps.tolist(), wobbly, draw, clip)
     # The first step multiplies rounding errors by 1 / signal.
     torch.testing.assert_close(sampler.sample(wobbly, draw), expected, rtol=1e-9, atol=1e-10)
@@ -136,13 +138,14 @@ def test_eta_zero_is_the_deterministic_sampler_of_ddim() -> None:
         start = (expected - (1 - alpha_bars[n]) ** 0.5 * noise) / alpha_bars[n] ** 0.5
         before = alpha_bars[n - 1] if n else 1.0
         expected = before**0.5 * start + (1 - before) ** 0.5 * noise
-    torch.testing.assert_close(Sampler.fast(TRAINED, FAST, eta=0.0).sample(wobbly, draw), expected)
+    torch.testing.assert_close(Sampler.fast(TRAINED, FAST, "ddim").sample(wobbly, draw), expected)
 
 
 @given(beta_lists)
 @settings(max_examples=30, deadline=None)
 def test_ddim_draws_noise_once_and_ddpm_at_every_step_but_the_last(betas: list[float]) -> None:
-    for eta, expected in ((0.0, [len(betas)]), (1.0, list(range(len(betas), 0, -1)))):
+    every = list(range(len(betas), 0, -1))
+    for eta, expected in ((0.0, [len(betas)]), (1.0, every), (math.inf, every)):
         drawn = []
 
         def noise(index: int, drawn: list[int] = drawn) -> Tensor:
@@ -191,19 +194,141 @@ def test_gaussian_data_follow_a_scalar_variance_recursion(betas: list[float], de
 @pytest.mark.parametrize("steps", [2, 10, 50])
 def test_ddim_of_unit_variance_data_shrinks_by_the_cosines_of_its_angles(steps: int) -> None:
     # For N(0, 1) the step from angle p to q multiplies by cos(p - q): the product has a closed form.
-    sampler = Sampler.full(NoiseSchedule.cosine(0.1, 0.9, steps), eta=0.0)
+    sampler = Sampler.full(NoiseSchedule.cosine(0.1, 0.9, steps), "ddim")
     turn = 0.8 / (steps - 1) * math.pi / 2
     output = coefficients(sampler, 1.0)
     assert float(output[-1]) == pytest.approx(math.cos(turn) ** (steps - 1) * math.cos(0.1 * math.pi / 2), rel=1e-11)
     assert output[:-1].abs().max() == 0
 
 
-@pytest.mark.parametrize("eta", [0.0, 1.0])
-def test_many_steps_draw_from_the_distribution_of_the_data(eta: float) -> None:
+@pytest.mark.parametrize("kind", ["ddim", "ddpm", "dpm++", "midpoint"])
+def test_many_steps_draw_from_the_distribution_of_the_data(kind: str) -> None:
     schedule = NoiseSchedule.cosine(0.002, 0.998, 400)
     for deviation in (0.1, 0.5, 1.0):
-        output = coefficients(Sampler.full(schedule, eta), deviation)
+        output = coefficients(Sampler.full(schedule, kind), deviation)
         assert float(output.square().sum()) ** 0.5 == pytest.approx(deviation, rel=0.05)
+
+
+def wobbly_clean(sampler: Sampler, index: int, state: Tensor) -> Tensor:
+    """The clean estimate that ``wobbly`` stands for."""
+    alpha_bar = sampler.schedule.alpha_bars[index]
+    return (state - (1 - alpha_bar).sqrt() * wobbly(state, sampler.steps[index].expand(2))) / alpha_bar.sqrt()
+
+
+def test_renoise_forgets_all_noise_but_the_fresh_one() -> None:
+    sampler = Sampler.fast(TRAINED, FAST, "renoise")
+    state = draw(6)
+    for index in range(5, 0, -1):
+        before = sampler.schedule.alpha_bars[index - 1]
+        state = before.sqrt() * wobbly_clean(sampler, index, state) + (1 - before).sqrt() * draw(index)
+    torch.testing.assert_close(sampler.sample(wobbly, draw), wobbly_clean(sampler, 0, state), rtol=1e-9, atol=1e-10)
+
+
+def test_dpm_solver_multistep_is_algorithm_2_of_its_paper() -> None:
+    # Lu et al. 2022b (DPM-Solver++), algorithm 2, in its own letters; the last step is of first order, to t = 0.
+    sampler = Sampler.fast(TRAINED, FAST, "dpm++")
+    alpha = sampler.schedule.alpha_bars.sqrt().flip(0)
+    sigma = (1 - sampler.schedule.alpha_bars).sqrt().flip(0)
+    lam = (alpha / sigma).log()
+    x, q = draw(6), []
+    for i in range(6):
+        q.append(wobbly_clean(sampler, 5 - i, x))
+        if i == 5:
+            break
+        h = lam[i + 1] - lam[i]
+        r = (lam[i] - lam[i - 1]) / h if i else math.inf
+        d = (1 + 1 / (2 * r)) * q[i] - 1 / (2 * r) * q[i - 1] if i else q[i]
+        x = sigma[i + 1] / sigma[i] * x - alpha[i + 1] * (torch.exp(-h) - 1) * d
+    torch.testing.assert_close(sampler.sample(wobbly, draw), q[-1], rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("count", [4, 5])
+def test_midpoint_takes_long_steps_with_the_estimate_of_their_middle(count: int) -> None:
+    sampler = Sampler.spaced(TRAINED, count, "midpoint")
+    levels = [(float(a) ** 0.5, float(1 - a) ** 0.5) for a in sampler.schedule.alpha_bars]
+    state = draw(count)
+
+    def along(state: Tensor, clean: Tensor, start: int, end: int) -> Tensor:
+        """The noise that clean and state leave stays as it is (DDIM)."""
+        noise = (state - levels[start][0] * clean) / levels[start][1]
+        return levels[end][0] * clean + levels[end][1] * noise
+
+    index = count - 1
+    if count % 2:
+        state, index = along(state, wobbly_clean(sampler, index, state), index, index - 1), index - 1
+    while True:
+        middle = along(state, wobbly_clean(sampler, index, state), index, index - 1)
+        clean = wobbly_clean(sampler, index - 1, middle)
+        if index == 1:
+            break
+        state, index = along(state, clean, index, index - 2), index - 2
+    torch.testing.assert_close(sampler.sample(wobbly, draw), clean, rtol=1e-8, atol=1e-9)
+
+
+def test_solvers_of_second_order_are_nearer_to_the_exact_flow() -> None:
+    # For Gaussian data the exact flow multiplies by the ratio of the standard deviations of two levels; the last step
+    # takes the best estimate of the clean signal.
+    schedule, deviation = NoiseSchedule.cosine(0.1, 0.95, 65), 0.3
+    power = schedule.alpha_bars * deviation**2 + 1 - schedule.alpha_bars
+    gain = schedule.alpha_bars[0].sqrt() * deviation**2 / power[0]
+    exact = float(gain * (power[0] / power[-1]).sqrt())
+    error = {
+        kind: abs(float(coefficients(Sampler.full(schedule, kind), deviation)[-1]) - exact)
+        for kind in ("ddim", "dpm++", "midpoint")
+    }
+    assert error["dpm++"] < error["ddim"] / 10
+    assert error["midpoint"] < error["ddim"] / 3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_correction_that_knows_the_clean_signal_wins_over_any_network(kind: str) -> None:
+    clean, asked = clean_signal(), []
+
+    def correct(index: int, estimate: Tensor) -> Tensor:
+        asked.append(index)
+        return clean
+
+    sampler = Sampler.fast(TRAINED, FAST, kind)
+    assert torch.equal(sampler.sample(wobbly, draw, correct=correct), clean)
+    assert asked == [5, 4, 3, 2, 1, 0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_correction_that_changes_nothing_changes_nothing(kind: str) -> None:
+    sampler = Sampler.fast(TRAINED, FAST, kind)
+    kept = sampler.sample(wobbly, draw, correct=lambda index, estimate: estimate)
+    torch.testing.assert_close(kept, sampler.sample(wobbly, draw), rtol=1e-12, atol=1e-12)
+
+
+def test_corrected_states_hold_the_corrected_estimate_at_their_level() -> None:
+    # With the noise that is really there, the state must be signal * corrected + sigma * noise.
+    clean, better, seen = clean_signal(), 0.5 * clean_signal(), []
+    sampler = Sampler.fast(TRAINED, FAST, "ddim")
+
+    def predict(noisy: Tensor, step: Tensor) -> Tensor:
+        signal, sigma = (level.unsqueeze(-1) for level in TRAINED.levels(step))
+        seen.append((noisy, signal, sigma))
+        return draw(6)
+
+    sampler.sample(predict, draw, correct=lambda index, estimate: better)
+    for noisy, signal, sigma in seen[1:]:
+        torch.testing.assert_close(noisy, signal * better + sigma * draw(6), rtol=1e-9, atol=1e-9)
+    assert not torch.equal(better, clean)
+
+
+def test_a_start_takes_the_place_of_the_noise() -> None:
+    sampler = Sampler.through(TRAINED, [2, 10.5, 30], "ddim")
+    signal, sigma = TRAINED.levels(torch.tensor(30.0))
+    begun = sampler.begin(clean_signal(), draw(0))
+    torch.testing.assert_close(begun, signal * clean_signal() + sigma * draw(0))
+    states: list[Tensor] = []
+
+    def predict(noisy: Tensor, step: Tensor) -> Tensor:
+        states.append(noisy)
+        return torch.zeros_like(noisy)
+
+    sampler.sample(predict, lambda index: pytest.fail("noise was drawn"), start=begun)
+    assert torch.equal(states[0], begun)
 
 
 def test_the_callback_counts_down_and_sees_state_and_estimate() -> None:
@@ -266,9 +391,18 @@ def test_impossible_samplers_are_refused() -> None:
     for count in (0, -1, 51):
         with pytest.raises(ValueError, match=f"1 to 50 steps; got {count}"):
             Sampler.spaced(TRAINED, count)
-    for eta in (-0.1, 1.1, math.nan):
+    for eta in (-0.1, math.nan):
         with pytest.raises(ValueError, match="eta"):
-            Sampler.full(TRAINED, eta)
+            sampler_of(FAST, eta)
+    with pytest.raises(ValueError, match=r"expected one of ddpm, ddim, renoise, dpm\+\+, midpoint; got 'euler'"):
+        Sampler.full(TRAINED, "euler")
+    with pytest.raises(ValueError, match="euler, multistep, midpoint; got 'heun'"):
+        Sampler(TRAINED, torch.arange(50), solver="heun")
+    with pytest.raises(ValueError, match="multistep adds no noise, so it expects eta=0; got 1"):
+        Sampler(TRAINED, torch.arange(50), solver="multistep")
+    for steps in ([], [3, 2], [2, 2], [-1, 2], [3, 49.5]):
+        with pytest.raises(ValueError, match=r"expected rising steps in \[0, 49\]"):
+            Sampler.through(TRAINED, steps)
     with pytest.raises(ValueError, match=r"expected 50 steps.*got 3"):
         Sampler(TRAINED, torch.arange(3))
     with pytest.raises(ValueError, match="within the trained range"):

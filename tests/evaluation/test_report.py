@@ -16,7 +16,7 @@ from diffwave.evaluation import charts
 from diffwave.evaluation.metrics import choose
 from diffwave.evaluation.outcome import Outcome
 from diffwave.evaluation.pairs import Pair, System
-from diffwave.evaluation.report import build
+from diffwave.evaluation.report import build, scores_table
 from diffwave.evaluation.summary import Results, Row, summarize
 
 HOSTILE = "<script>alert(1)</script>\"'&"
@@ -134,3 +134,21 @@ def test_a_file_that_has_gone_costs_its_pictures_and_not_the_report(results):
     for path in (results.systems[0].pairs[2].estimate, results.systems[0].pairs[1].reference):
         path.unlink()
     assert "there is no such file" in make(results)
+
+
+def test_columns_that_should_be_zero_keep_their_sign(results):
+    """In the table and in the pictures; a row without the score is no obstacle."""
+    metrics = tuple(choose(["pesq_wb", "bias_high", "silence"]))
+    for row, value in zip(results.rows[results.systems[0].name], (-0.4, -0.2, -0.3, -0.25, -0.35), strict=True):
+        row.outcome.scores["bias_high"] = value
+    signed = Results(results.systems, metrics, results.rows)
+    summary = summarize(signed)
+    table = Page(scores_table(signed, summary)).text
+    assert "energy bias 4-8 kHz (nat) → 0-0.300" in table
+    assert "level in silence" not in table
+    for figure in (charts.intervals(signed, summary), charts.distributions(signed)):
+        _, panel, *rest = figure.axes
+        assert panel.get_title(loc="left") == "energy bias 4-8 kHz (nat)  (zero is best)"
+        low, high = panel.get_xlim()
+        assert low < -0.3 < high
+        assert not any(axes.get_visible() for axes in rest)

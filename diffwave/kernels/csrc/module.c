@@ -9,9 +9,10 @@
 #ifdef DIFFWAVE_NATIVE
 #include "backward.h"
 #include "conditions.h"
+#include "consistency.h"
 
 /* Raised with every change of a structure or a meaning: a library that was built from other sources is not used. */
-int64_t diffwave_version(void) { return 2; }
+int64_t diffwave_version(void) { return 3; }
 
 /* GOMP_parallel, omp_get_thread_num and omp_get_num_threads of the library that PyTorch uses; or three times NULL. */
 void diffwave_use_openmp(void *parallel, void *thread, void *threads) {
@@ -49,7 +50,7 @@ void diffwave_conditions(Conditions *task) { run_team(task->shape.threads, run_c
 
 static int64_t within(int64_t threads) { return threads < MOST_THREADS ? threads : MOST_THREADS; }
 
-/* Both return 0, or -1 if there is no memory for the threads' intermediate values. */
+/* These return 0, or -1 if there is no memory for the threads' intermediate values. */
 int64_t diffwave_forward(Forward *task) {
     task->scratch = aligned_alloc(64, (size_t)(within(task->shape.threads) * forward_bytes(&task->shape)));
     if (!task->scratch) return -1;
@@ -64,5 +65,15 @@ int64_t diffwave_backward(Backward *task) {
     run_team(task->shape.threads, run_backward, task);
     free(task->scratch);
     return 0;
+}
+
+int64_t diffwave_consistency(Consistency *task) {
+    task->scratch = aligned_alloc(64, (size_t)(within(task->threads) * consistency_bytes(task)));
+    task->next = calloc((size_t)(2 * task->iterations), sizeof(*task->next));
+    const int64_t failed = !task->scratch || !task->next;
+    if (!failed) run_team(task->threads, run_consistency, task);
+    free(task->next);
+    free(task->scratch);
+    return -failed;
 }
 #endif

@@ -1,0 +1,111 @@
+"""Mel consistency: a waveform is pushed towards a mel and keeps its phases as far as it can."""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+from torch import Tensor, nn
+
+from diffwave.config import MelConfig
+from diffwave.kernels import native_consistency
+from diffwave.mel import MelSpectrogram, spreading
+from diffwave.stft import FrameTransform, count_frames
+
+
+class MelConsistency(nn.Module):
+    """Push a waveform towards a mel without touching its phase more than needed.
+
+    One iteration multiplies the STFT by the ratio of target to own mel magnitude, spread over the bins, and
+    transforms back. With momentum this is the fast Griffin-Lim scheme (Perraudin, Balazs & Sondergaard 2013)
+    with a mel in place of the magnitude.
+
+    Without gradients, in float32, a C kernel does it on CPUs with AVX-512; PyTorch on everything else.
+
+    Args:
+        mel: the front end whose convention the target has.
+        momentum: weight of the last change added to each result, in ``[0, 1)``.
+        limit: largest correction of one iteration, in nat.
+    """
+
+    def __init__(self, mel: MelSpectrogram, momentum: float = 0.9, limit: float = 2.0) -> None:
+        super().__init__()
+        if mel.config.log == "db01":
+            raise ValueError("MelConsistency needs a mel whose logarithm can be undone; db01 is clipped")
+        if not 0 <= momentum < 1:
+            raise ValueError(f"MelConsistency: momentum must be in [0, 1); got {momentum}")
+        self.mel = mel
+        self.momentum = momentum
+        self.limit = limit
+
+    def forward(self, wav: Tensor, target: Tensor, iterations: int) -> Tensor:
+        """Return ``wav`` ``[B, N]`` after ``iterations`` pushes towards the log-mel ``target`` ``[B, M, F]``.
+
+        Raises:
+            ValueError: if ``N`` is not a positive multiple of the hop.
+        """
+        frames = count_frames(wav, self.mel.geometry)
+        goal = self.mel.expand(target).clamp_min(self.mel.config.floor).log().transpose(1, 2)  # [B, F, M]
+        if iterations > 0 and self._suits_kernel(wav, goal, frames):
+            return self._push_natively(wav, goal, iterations)
+        return self._push(wav, goal, frames, iterations)
+
+    def _suits_kernel(self, wav: Tensor, goal: Tensor, frames: int) -> bool:
+        """Whether the C kernel can take these."""
+        if torch.compiler.is_compiling() or (torch.is_grad_enabled() and (wav.requires_grad or goal.requires_grad)):
+            return False
+        if any(tensor.device.type != "cpu" or tensor.dtype != torch.float32 for tensor in (wav, goal)):
+            return False
+        if wav.ndim != 2 or goal.shape != (len(wav), frames, self.mel.config.n_mels) or len(wav) == 0:
+            return False  # shapes that broadcast, or do not fit
+        return native_consistency.unavailable(self.mel.geometry) is None
+
+    def _push_natively(self, wav: Tensor, goal: Tensor, iterations: int) -> Tensor:
+        return native_consistency.push(
+            wav,
+            goal,
+            self.mel.geometry,
+            _filters(self.mel.config),
+            iterations=iterations,
+            momentum=self.momentum,
+            limit=self.limit,
+            floor=self.mel.config.floor,
+        )
+
+    def _push(self, wav: Tensor, goal: Tensor, frames: int, iterations: int) -> Tensor:
+        """All iterations in PyTorch, which defines what they are."""
+        transform = FrameTransform(self.mel.geometry, frames, wav.device, wav.dtype)
+        weights = self.mel.filterbank.to(wav.dtype)
+        bands, bins = weights.t() * _scale(self.mel.config, transform.window), spreading(weights)
+        projected, moved = wav, wav
+        for _ in range(iterations):
+            last, projected = projected, self._project(moved, goal, transform, bands, bins)
+            moved = torch.lerp(last, projected, 1 + self.momentum)
+        return projected
+
+    def _project(self, wav: Tensor, goal: Tensor, transform: FrameTransform, bands: Tensor, bins: Tensor) -> Tensor:
+        """One correction of the magnitudes, ``[B, N]`` to ``[B, N]``.
+
+        Args:
+            wav: to be corrected.
+            goal: log of the wanted band magnitudes, shape ``[B, F, M]``.
+            transform: to frames and back.
+            bands, bins: from bins to bands ``[K, M]``, and from bands to bins ``[M, K]``.
+        """
+        spectra = transform.analyse(wav)
+        own = torch.linalg.vector_norm(torch.view_as_real(spectra), dim=-1) @ bands  # [B, F, M]
+        change = (goal - own.clamp_min(self.mel.config.floor).log()).clamp(-self.limit, self.limit)
+        return transform.synthesise(spectra * (change @ bins).exp())
+
+
+def _scale(config: MelConfig, window: Tensor) -> Tensor | float:
+    """What magnitudes are multiplied by before they are added to bands."""
+    return window.square().sum().rsqrt() if config.stft_normalized else 1.0
+
+
+@functools.lru_cache(maxsize=8)
+def _filters(config: MelConfig) -> native_consistency.Filters:
+    """For the kernel; they take about as long to make as an iteration."""
+    mel = MelSpectrogram(config)
+    window = mel.geometry.window(torch.device("cpu"))
+    return native_consistency.Filters.of(mel.filterbank * _scale(config, window), spreading(mel.filterbank))

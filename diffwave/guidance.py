@@ -1,0 +1,77 @@
+"""Sampling that stays near the mel: consistency before the first call of the network and on the estimate of each.
+
+A network knows how the parts of speech hang together in time, but its estimates miss the mel it was given, most of
+all when it has learned little; mel consistency meets the mel and knows nothing else. Taking turns, each works on what
+the other has left: the pushed estimate gets noise again, and the network removes it, and with it what is not like
+speech. Griffin-Lim between the steps of a diffusion vocoder is GLA-Grad (Liu et al. 2024); a start at a middle noise
+level from an estimate is SDEdit's (Meng et al. 2022).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from diffwave.config import SamplingConfig
+from diffwave.consistency import MelConsistency
+from diffwave.diffusion import Prior
+from diffwave.mel import MelSpectrogram
+
+# From noise the faster momentum gets further; between the calls it would carry away what the network has put in place.
+WARM_MOMENTUM = 0.99
+
+
+@dataclass(frozen=True, eq=False)
+class MelGuide:
+    """Pushes clean estimates, and what comes out in the end, towards mels (a ``Guide`` of the denoiser).
+
+    Args:
+        front_end: the convention of the mels.
+        targets: the log-mel ``[b, M, F]`` and the prior of each group of ``b`` examples of one length, in order.
+        settings: how often to push.
+    """
+
+    front_end: MelSpectrogram
+    targets: Sequence[tuple[Tensor, Prior]]
+    settings: SamplingConfig
+
+    def start(self, noise: Tensor) -> Tensor | None:
+        """A consistent estimate in the domain of the diffusion, made of white noise, ``[B, N]``; None if not wanted."""
+        if self.settings.consistency_at != "warm":
+            return None
+        return self._push(noise, MelConsistency(self.front_end, WARM_MOMENTUM), self.settings.warm_iterations)
+
+    def correct(self, index: int, clean: Tensor) -> Tensor:
+        """The estimate ``[B, N]`` of step ``index``, nearer to the mels; the last one is finished elsewhere."""
+        if index == 0:
+            return clean
+        return self._push(clean, MelConsistency(self.front_end), self.settings.step_iterations)
+
+    def finish(self, white: Tensor) -> list[Tensor]:
+        """From the domain of the diffusion ``[B, N]`` to the waveforms ``[b, N]`` of each group, pushed if so set."""
+        consistency, iterations = MelConsistency(self.front_end), self.settings.consistency_iterations
+        wavs, row = [], 0
+        for mel, prior in self.targets:
+            wav = prior.color(white[row : row + len(mel), : self._samples(mel)])
+            wavs.append(consistency(wav, mel, iterations) if iterations else wav)
+            row += len(mel)
+        return wavs
+
+    def _samples(self, mel: Tensor) -> int:
+        return mel.shape[-1] * self.front_end.config.hop_length
+
+    def _push(self, white: Tensor, consistency: Callable[[Tensor, Tensor, int], Tensor], iterations: int) -> Tensor:
+        """Through the waveform and back; what lies beyond the end of a short example stays as it is."""
+        if iterations == 0:
+            return white
+        pushed, row = [], 0
+        for mel, prior in self.targets:
+            group = white[row : row + len(mel)]
+            samples = self._samples(mel)
+            wav = consistency(prior.color(group[:, :samples]), mel, iterations)
+            pushed.append(torch.cat([prior.whiten(wav), group[:, samples:]], dim=1))
+            row += len(mel)
+        return torch.cat(pushed)

@@ -1,0 +1,198 @@
+"""Mel consistency as a C kernel for CPUs with AVX-512 (``csrc/consistency.h``): all iterations in one call."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from diffwave.kernels.native_library import library, unavailable_library
+from diffwave.stft import FrameGeometry, FrameTransform
+
+_LANES = 16
+_NEEDED = ("avx512f", "avx512bw", "avx512vl", "avx512dq")
+_SMALLEST_FFT = 64
+
+
+def unavailable(geometry: FrameGeometry) -> str | None:
+    """Why the kernel cannot run here or for these frames, in words; None if it can."""
+    size = geometry.n_fft
+    if size < _SMALLEST_FFT or size & (size - 1):
+        return f"expected n_fft to be a power of two from {_SMALLEST_FFT}; got {size}"
+    if min(geometry.padding) < 0:
+        return f"expected frames that reach beyond the ends of the signal; got a padding of {geometry.padding}"
+    return unavailable_library(_NEEDED, "AVX-512")
+
+
+class _Spectrum(ctypes.Structure):
+    _fields_ = [
+        ("half", ctypes.c_int64),
+        ("bands", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("radices", "pass_twiddles", "twiddles", "places", "own", "spread")),
+        ("limit", ctypes.c_float),
+        ("floor", ctypes.c_float),
+    ]
+
+
+class _Consistency(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("examples", "frames", "hop", "fft", "left", "right", "iterations")),
+        *((name, ctypes.c_int64) for name in ("threads", "reflected")),
+        ("spectrum", _Spectrum),
+        ("momentum", ctypes.c_float),
+        *((name, ctypes.c_void_p) for name in ("analysis", "synthesis", "weight", "goal", "moved", "projected")),
+        *((name, ctypes.c_void_p) for name in ("pieces", "scratch", "next")),
+    ]
+
+
+@dataclass(frozen=True, eq=False)
+class Filters:
+    """Sparse forms of the matrices between bins and bands; each bin touches two neighbouring bands at most.
+
+    Args:
+        bands: ``M``.
+        own: shares of every bin in the bands.
+        spread: shares of the bands in every bin.
+    """
+
+    bands: int
+    own: Tensor
+    spread: Tensor
+
+    @classmethod
+    def of(cls, own: Tensor, spread: Tensor) -> Filters:
+        """From dense matrices.
+
+        Args:
+            own: of every bin in the bands, shape ``[M, K]``, float32.
+            spread: of the bands in every bin, shape ``[M, K]``, float32.
+
+        Raises:
+            ValueError: if a bin touches other bands.
+        """
+        return cls(len(own), _shares(own / 2), _shares(spread))  # of magnitudes that are twice as large
+
+
+def _shares(matrix: Tensor) -> Tensor:
+    """``Share`` of ``csrc/spectrum.h`` for every column of ``[M, K]``, int32 ``[K, 3]``."""
+    band = (matrix != 0).int().argmax(dim=0)  # [K]
+    padded = F.pad(matrix, (0, 0, 0, 1))  # [M + 1, K]
+    values = padded.gather(0, torch.stack([band, band + 1]))  # [2, K]
+    if not torch.equal((values != 0).sum(dim=0), (matrix != 0).sum(dim=0)):
+        raise ValueError("native consistency: expected each bin to touch two neighbouring bands at most")
+    return torch.cat([band.int().unsqueeze(0), values.contiguous().view(torch.int32)]).t().contiguous()
+
+
+@dataclass(frozen=True, eq=False)
+class _Tables:
+    """What the transform of one size needs: see ``Passes`` and ``Spectrum`` in ``csrc``."""
+
+    radices: Tensor
+    pass_twiddles: Tensor
+    twiddles: Tensor
+    places: Tensor
+
+
+@functools.lru_cache(maxsize=8)
+def _tables(n_fft: int) -> _Tables:
+    half = n_fft // 2
+    radices = plan(half)
+    passes, size = [], half
+    for radix in radices:
+        passes.append(_turns(torch.arange(size // radix)[:, None] * torch.arange(1, radix), size))
+        size //= radix
+    twiddles = _turns(torch.arange(half // 2 + 1), n_fft)
+    return _Tables(torch.tensor(radices, dtype=torch.int32), torch.cat(passes), twiddles, _places(half, radices))
+
+
+def plan(size: int) -> list[int]:
+    """Radices whose product is ``size``, a power of two from 32: eights, after as few fours as that takes."""
+    exponent = size.bit_length() - 1
+    fours = {0: 0, 1: 2, 2: 1}[exponent % 3]
+    return [4] * fours + [8] * ((exponent - 2 * fours) // 3)
+
+
+def _turns(steps: Tensor, size: int) -> Tensor:
+    """``exp(-2 pi i steps / size)``, real and imaginary parts in turns, flat."""
+    angle = steps.double().flatten() * (-2 * math.pi / size)
+    return torch.stack([angle.cos(), angle.sin()], dim=-1).flatten().float()
+
+
+def _places(size: int, radices: list[int]) -> Tensor:
+    """Where each bin of a transform with decimation in frequency is found: its digits are reversed."""
+    rest, places = torch.arange(size), torch.zeros(size, dtype=torch.int64)
+    for radix in radices:
+        size //= radix
+        places += rest % radix * size
+        rest //= radix
+    return places.int()
+
+
+def push(
+    wav: Tensor,
+    goal: Tensor,
+    geometry: FrameGeometry,
+    filters: Filters,
+    *,
+    iterations: int,
+    momentum: float,
+    limit: float,
+    floor: float,
+) -> Tensor:
+    """Push a waveform towards band magnitudes.
+
+    Args:
+        wav: shape ``[B, N]``, float32, on the CPU.
+        goal: natural logarithm of the wanted band magnitudes, shape ``[B, F, M]``.
+        geometry: frame sizes, for which :func:`unavailable` is None.
+        filters: between bins and bands.
+        iterations: at least one.
+        momentum, limit: see :class:`~diffwave.consistency.MelConsistency`.
+        floor: least band magnitude.
+
+    Returns:
+        Waveform ``[B, N]``.
+
+    Raises:
+        MemoryError: if there is none left for the threads' intermediate values.
+    """
+    examples, frames, _ = goal.shape
+    left, right = geometry.padding
+    transform = FrameTransform(geometry, frames, wav.device, wav.dtype)
+    analysis = transform.window
+    synthesis = analysis / (2 * geometry.n_fft)  # the transforms multiply by 4 n_fft / 2
+    weight = transform.energy.reciprocal()
+    blocks = -(-frames // _LANES)
+    goal = F.pad(goal / math.log(2), (0, 0, 0, blocks * _LANES - frames))
+    goal = goal.view(examples, blocks, _LANES, -1).transpose(2, 3).contiguous()  # [B, blocks, M, 16]
+    moved, projected = transform.pad(wav).contiguous(), wav.clone(memory_format=torch.contiguous_format)
+    pieces = torch.empty(examples, blocks, (_LANES - 1) * geometry.hop_length + geometry.n_fft)
+    tables = _tables(geometry.n_fft)
+    pointers = (tables.radices, tables.pass_twiddles, tables.twiddles, tables.places, filters.own, filters.spread)
+    spectrum = _Spectrum(
+        geometry.n_fft // 2, filters.bands, *(tensor.data_ptr() for tensor in pointers), limit / math.log(2), floor
+    )
+    task = _Consistency(
+        examples,
+        frames,
+        geometry.hop_length,
+        geometry.n_fft,
+        left,
+        right,
+        iterations,
+        torch.get_num_threads(),
+        transform.reflects,
+        spectrum,
+        momentum,
+        *(tensor.data_ptr() for tensor in (analysis, synthesis, weight, goal, moved, projected, pieces)),
+    )
+    if library().diffwave_consistency(ctypes.byref(task)):
+        raise MemoryError(
+            "native consistency: expected memory for the threads' intermediate values; there is none left"
+        )
+    return projected
