@@ -39,7 +39,7 @@ def make_sampler(
         ValueError: for an impossible number of steps or an unknown sampler.
     """
     guided = settings.guided
-    kind = kind or (settings.guided_sampler if guided else "") or settings.sampler
+    kind = kind or (settings.guided_sampler if guided else settings.sampler)
     wanted = settings.steps if steps is None else steps
     if not isinstance(wanted, bool) and isinstance(wanted, numbers.Integral):
         wanted = int(wanted)

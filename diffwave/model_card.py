@@ -131,7 +131,7 @@ def _sampling_rows(config: ModelConfig) -> list[Row]:
     pushes, kind = sampling.consistency_iterations, sampling.sampler
     between = "no"
     if sampling.guided:
-        kind = sampling.guided_sampler or kind
+        kind = sampling.guided_sampler
         between = f"{sampling.step_iterations} iterations on the estimate of each call"
         if sampling.consistency_at == "warm":
             between += f", {sampling.warm_iterations} before the first"

@@ -113,7 +113,7 @@ def _settings(vocoder: Vocoder, options: argparse.Namespace) -> Settings:
         raise InputError(str(error)) from None
     # The name alone: where the folder lies on this machine means nothing elsewhere.
     name = Path(options.checkpoint).expanduser().resolve().name
-    kind = options.sampler or (chosen.guided_sampler if chosen.guided else "") or chosen.sampler
+    kind = options.sampler or (chosen.guided_sampler if chosen.guided else chosen.sampler)
     place = chosen.consistency_at if chosen.consistency_iterations else "end"
     ran = (str(vocoder.device), vocoder.backend, vocoder.precision)
     consistency = (chosen.consistency_iterations, place)

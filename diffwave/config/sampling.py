@@ -33,7 +33,7 @@ class SamplingConfig:
             before the first call, which then finds a consistent estimate with noise of its level instead of noise.
         step_iterations: pushes at each call but the last, if guided.
         warm_iterations: pushes before the first call, from noise of the prior.
-        guided_sampler, guided_schedules: instead of the ones above, if guided; an empty name is the same sampler.
+        guided_sampler, guided_schedules: instead of the ones above, if guided.
     """
 
     steps: int = 6
@@ -43,14 +43,14 @@ class SamplingConfig:
     clip: bool = False
     consistency_iterations: int = 0
     consistency_at: str = "end"
-    step_iterations: int = 20
-    warm_iterations: int = 100
-    guided_sampler: str = ""
+    step_iterations: int = 50
+    warm_iterations: int = 200
+    guided_sampler: str = "renoise"
     guided_schedules: dict[str, list[float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         one_of("sampling.sampler", self.sampler, SAMPLERS)
-        one_of("sampling.guided_sampler", self.guided_sampler or self.sampler, SAMPLERS)
+        one_of("sampling.guided_sampler", self.guided_sampler, SAMPLERS)
         one_of("sampling.consistency_at", self.consistency_at, PLACES)
         require(self.steps >= 1, f"sampling.steps must be at least 1; got {self.steps}")
         for name in ("consistency_iterations", "step_iterations", "warm_iterations"):
