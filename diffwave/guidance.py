@@ -52,11 +52,11 @@ class MelGuide:
 
     def finish(self, white: Tensor) -> list[Tensor]:
         """From the domain of the diffusion ``[B, N]`` to the waveforms ``[b, N]`` of each group, pushed if so set."""
-        consistency, iterations = MelConsistency(self.front_end), self.settings.consistency_iterations
+        iterations = self.settings.consistency_iterations
         wavs, row = [], 0
         for mel, prior in self.targets:
             wav = prior.color(white[row : row + len(mel), : self._samples(mel)])
-            wavs.append(consistency(wav, mel, iterations) if iterations else wav)
+            wavs.append(MelConsistency(self.front_end)(wav, mel, iterations) if iterations else wav)
             row += len(mel)
         return wavs
 
