@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from diffwave.baseline import GRIFFIN_LIM, MEL_CONSISTENCY
 from diffwave.config import SamplingConfig
 
-DEFAULT, ALONE = "default", "6 steps, network alone"
+DEFAULT, ALONE, AT_END = "default", "network alone", "consistent at the end"
 # As many iterations as the default works with altogether, so that what is left is the network's.
 FLOOR = "as many from noise"
 
@@ -66,19 +66,19 @@ def systems(sampling: SamplingConfig, checkpoint: str) -> list[System]:
     total = all_iterations(sampling, own)
     return [
         model(DEFAULT, f"**default: {own} steps, mel-consistent sampling**"),
-        *(model(f"{n} steps", f"{n} steps, as the default", "--steps", str(n)) for n in (1, 3, 12, 50)),
-        model(f"{own} steps from noise", f"{own} steps, consistent from pure noise on", "--consistency-at", "steps"),
-        model(f"{own} steps + {last}", f"{own} steps, {last} iterations at the end alone", "--consistency-at", "end"),
+        *(model(_calls(n), f"{_calls(n)}, as the default", "--steps", str(n)) for n in (1, 3, 12, 50)),
+        model("consistent from noise on", f"{own} steps, consistent from pure noise on", "--consistency-at", "steps"),
+        model(AT_END, f"{own} steps, {last} iterations at the end alone", "--consistency-at", "end"),
         model(ALONE, f"{own} steps, network alone", "--consistency", "0"),
-        *(
-            model(f"{n} steps, network alone", f"{n} steps, network alone", "--consistency", "0", "--steps", str(n))
-            for n in (12, 50)
-        ),
         floor(GRIFFIN_LIM, 60, "Griffin-Lim", "Griffin-Lim, 60 iterations (librosa)"),
         floor(MEL_CONSISTENCY, 60, "60 from noise", "60 consistency iterations from noise"),
         floor(MEL_CONSISTENCY, total, FLOOR, f"{total} consistency iterations from noise, as many as in the default"),
     ]
 
 
+def _calls(count: int) -> str:
+    return "1 step" if count == 1 else f"{count} steps"
+
+
 # Pitch takes seconds for each output; of these it is measured.
-PITCHED = (DEFAULT, ALONE, FLOOR)
+PITCHED = (DEFAULT, FLOOR)

@@ -73,8 +73,8 @@ def test_a_loss_that_is_no_number_is_diagnosed(configure: Configure, corpus: Pat
 def test_a_gradient_that_overflows_stops_the_run_before_the_weights_move(configure: Configure) -> None:
     trainer = Trainer(configure("train.checkpoint_every=100"))
     before = [value.clone() for value in trainer.learner.network.parameters()]
-    loss = trainer.learner.loss.forward
-    trainer.learner.loss.forward = lambda *args: loss(*args) * 3e38  # type: ignore[method-assign]
+    loss = trainer.learner.loss.losses
+    trainer.learner.loss.losses = lambda *args: loss(*args) * 3e38  # type: ignore[method-assign]
     with pytest.raises(TrainingError, match=r"iteration 0: loss .*, gradient norm (inf|nan); .* holds no state yet"):
         trainer.run()
     after = list(trainer.learner.network.parameters())
