@@ -80,7 +80,9 @@ def main() -> None:
     }
     print(table(results))
     if options.limit is None and options.checkpoint == "default":
-        write_results(results, report)
+        shown = [system for system in chosen if system.name in SHOWN]
+        evaluate(reference, work, shown, options.device, ("default",), work / "picture")
+        write_results(results, report, work / "picture" / "scores.png")
 
 
 def evaluate(
@@ -98,7 +100,7 @@ def evaluate(
     return summary | {"reference": reference.name}
 
 
-def write_results(results: dict[str, Any], report: Path) -> None:
+def write_results(results: dict[str, Any], report: Path, picture: Path) -> None:
     """Write JSON, CSV, page, and for the val split the README's table and picture."""
     folder = ROOT / "docs"
     split = results["split"]
@@ -107,7 +109,7 @@ def write_results(results: dict[str, Any], report: Path) -> None:
     write_text(folder / f"results-{split}.csv", rows.replace(f"{report.parent}/", ""))
     write_text(folder / f"results-{split}.md", page(results))
     if split == "val":
-        shutil.copyfile(report / "scores.png", folder / "images" / "evaluation.png")
+        shutil.copyfile(picture, folder / "images" / "evaluation.png")
         readme = ROOT / "README.md"
         text = replace_block(readme.read_text(encoding="utf-8"), "results", table(results, names=SHOWN))
         write_text(readme, replace_block(text, "training", results["training_table"]))

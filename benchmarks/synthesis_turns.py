@@ -41,7 +41,9 @@ class SynthesisRunner(Runner):
 
     def request(self, **request: Any) -> dict[str, Any]:
         """As ``ask``, with numbers and settings; a process that died is an answer too."""
-        return self.exchange(request) or {"error": f"the process ended with {self.process.wait()}"}
+        answer = self.exchange(request)
+        # Nothing to tell is an answer as well.
+        return {"error": f"the process ended with {self.process.wait()}"} if answer is None else answer
 
 
 @contextlib.contextmanager

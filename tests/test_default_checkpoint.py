@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -19,6 +20,13 @@ ASSETS = Path(diffwave.__file__).parent / "assets"
 UTTERANCES = [ASSETS / "utterance.flac", *sorted((Path(__file__).parent / "data").glob("*.flac"))]
 
 
+def audible(wav: np.ndarray) -> np.ndarray:
+    """Above 40 Hz: a mel does not tell a constant offset (839-130898 has one) from rumble in its lowest band."""
+    spectrum = np.fft.rfft(wav.astype(np.float64))
+    spectrum[np.fft.rfftfreq(len(wav), 1 / 16000) < 40] = 0
+    return np.fft.irfft(spectrum, len(wav))
+
+
 @pytest.fixture(scope="module")
 def vocoder() -> Vocoder:
     return Vocoder.from_pretrained("default", device="cpu")
@@ -30,7 +38,7 @@ def test_speaks_a_held_out_utterance(vocoder: Vocoder, path: Path) -> None:
     output = vocoder.synthesize(vocoder.mel(wav))[: len(wav)]
     reference, estimate = wav.numpy(), output.numpy()
     assert estimate.shape == reference.shape
-    assert abs(level_difference(reference, estimate)) < 2
+    assert abs(level_difference(audible(reference), audible(estimate))) < 2
     assert pesq_wb(reference, estimate) > 1.5
     assert stoi(reference, estimate) > 0.80
     # White noise of the same level is 3 nat away, Griffin-Lim about 0.3.

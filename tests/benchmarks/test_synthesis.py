@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -318,3 +320,16 @@ def test_our_process_answers(tmp_path: Path) -> None:
 def test_the_page_is_made_of_the_json() -> None:
     path = ROOT / "docs" / "benchmarks" / "synthesis.json"
     assert path.with_suffix(".md").read_text(encoding="utf-8") == page(json.loads(path.read_text(encoding="utf-8")))
+
+
+def test_an_empty_answer_is_an_answer_and_none_is_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiting for the end of a process that is well would never end."""
+    runner = object.__new__(synthesis_turns.SynthesisRunner)
+    runner.process = subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"])
+    answers = iter([{}, None])
+    monkeypatch.setattr(runner, "exchange", lambda request: next(answers))
+    monkeypatch.setattr(runner.process, "wait", lambda: pytest.fail("waited for a process that has answered"))
+    assert runner.request(action="wav") == {}
+    monkeypatch.undo()
+    monkeypatch.setattr(runner, "exchange", lambda request: None)
+    assert runner.request(action="wav") == {"error": "the process ended with 3"}

@@ -366,17 +366,17 @@ def test_metrics_that_misbehave_cost_their_cells_and_not_the_run(folders, evalua
     metrics = "level,segfault,hang,fail,refuse,nan,leave,chatter,pesq_wb"
     for path in list(folders["recordings"].glob("*.wav"))[1:]:
         path.unlink()
-    options = ["--metrics", metrics, "--floor", 0, "--workers", 2, "--timeout", 1]
+    options = ["--metrics", metrics, "--floor", 0, "--workers", 2, "--timeout", 3]
     began = time.monotonic()
     run = evaluate("--reference", folders["recordings"], "--estimate", folders["good"], *options)
     assert run.code == 1
-    assert time.monotonic() - began < 40
+    assert time.monotonic() - began < 90
     (row,) = run.rows.values()
     assert row["status"] == "crashed"
     assert {name for name in metrics.split(",") if row[name]} == {"level", "chatter", "pesq_wb"}
     for words in (
         "segfault: the process was ended by SIGSEGV",
-        "hang: the process gave no answer for 1 s",
+        "hang: the process gave no answer for 3 s",
         "fail: KeyError",
         "refuse: ValueError: expected laughter",
         "nan: the score is nan",

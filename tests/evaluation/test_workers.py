@@ -61,19 +61,19 @@ def test_a_crash_costs_one_cell_of_every_row(jobs, plugins):
 
 def test_a_hang_ends_after_the_time_out(jobs, plugins):
     began = time.monotonic()
-    (outcome,) = run_workers(jobs[:1], settings("hang", "level", timeout=0.5), 1)
+    (outcome,) = run_workers(jobs[:1], settings("hang", "level", timeout=2), 1)
     assert outcome.scores == {"level": 0.0}
-    assert "0.5 s" in outcome.errors["hang"]
-    assert time.monotonic() - began < 15
+    assert "2 s" in outcome.errors["hang"]
+    assert time.monotonic() - began < 60
 
 
 def test_a_worker_whose_answer_waits_to_be_read_is_not_given_up(jobs, plugins):
     """Whoever takes the outcomes may be slow: a batch on a GPU, a full disk, Ctrl-Z."""
     found = []
-    for outcome in run_workers(jobs[:4], settings("level", "slow", timeout=0.6), 2):
+    for outcome in run_workers(jobs[:3], settings("level", "slow", timeout=2), 2):
         found.append(outcome)
-        time.sleep(0.8)
-    assert [outcome.status for outcome in found] == ["ok"] * 4
+        time.sleep(2.5)
+    assert [outcome.status for outcome in found] == ["ok"] * 3
 
 
 def test_a_crash_while_reading_is_a_crashed_row(write, tmp_path, clips, monkeypatch, plugins):
@@ -109,7 +109,7 @@ def test_starting_a_worker_does_not_wait_for_it():
     supervisor.start(4)
     waited = time.monotonic() - began
     supervisor.stop()
-    assert waited < 0.3
+    assert waited < 1
 
 
 def test_this_process_gives_the_same(jobs):
