@@ -184,8 +184,11 @@ def test_workers_give_the_same_and_leave_a_cell_empty_with_its_reason(clips, noi
     here, there = (
         sorted(found, key=lambda o: o.row) for found in (run_here(jobs, settings), run_workers(jobs, settings, 2))
     )
-    assert here == there
-    assert here[0].scores == scores(*wavs[0])
+    # Workers have one thread each, and sums of products depend on how many there are.
+    for one, other in zip(here, there, strict=True):
+        assert one.scores == pytest.approx(other.scores, abs=1e-6)
+        assert (one.row, one.status, one.errors) == (other.row, other.status, other.errors)
+    assert here[0].scores == pytest.approx(scores(*wavs[0]), abs=1e-6)
     assert set(here[1].scores) == set(NAMES[:3])
     assert "quiet frames" in here[1].errors["silence"]
 
