@@ -6,22 +6,24 @@ Nothing is ever unpickled. Weights may be stored in half precision; they are use
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from diffwave.config import ConfigError, ModelConfig
 from diffwave.document import from_dict, to_dict
 from diffwave.files import atomic_path
 from diffwave.network import DiffWave
+from diffwave.refinement import Refiner
 
 FORMAT_VERSION = 1
 DEFAULT = "default"  # name of the packaged checkpoint
 WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
+REFINER_PREFIX = "refiner."  # of the names of its weights, beside the network's
 
 
 class CheckpointError(ValueError):
@@ -49,12 +51,36 @@ class Checkpoint:
             CheckpointError: if names or shapes of the weights do not fit the configuration.
         """
         network = DiffWave(self.config)
-        try:
-            network.load_state_dict({name: value.float() for name, value in self.weights.items()})
-        except RuntimeError as error:
-            detail = " ".join(str(error).split())
-            raise CheckpointError(f"weights do not fit the configuration: {detail[:300]}") from None
+        expected = bool(self.config.refiner.dilations)
+        own = {k: v for k, v in self.weights.items() if not (expected and k.startswith(REFINER_PREFIX))}
+        _load(network, own)
         return network.to(device).eval()
+
+    def build_refiner(self, device: torch.device | str = "cpu") -> Refiner | None:
+        """Return the refiner in float32 and evaluation mode; None if the model has none.
+
+        Raises:
+            CheckpointError: if names or shapes of the weights do not fit the configuration.
+        """
+        if not self.config.refiner.dilations:
+            return None
+        refiner, start = Refiner(self.config), len(REFINER_PREFIX)
+        _load(refiner, {k[start:]: v for k, v in self.weights.items() if k.startswith(REFINER_PREFIX)})
+        return refiner.to(device).eval()
+
+    def with_refiner(self, refiner: Refiner, config: ModelConfig) -> Checkpoint:
+        """The same network with a refiner, in the place of one that may be there, and a configuration that says so."""
+        own = {name: value for name, value in self.weights.items() if not name.startswith(REFINER_PREFIX)}
+        more = {REFINER_PREFIX + name: value for name, value in refiner.state_dict().items()}
+        return replace(self, config=config, weights={**own, **more})
+
+
+def _load(module: nn.Module, weights: dict[str, Tensor]) -> None:
+    try:
+        module.load_state_dict({name: value.float() for name, value in weights.items()})
+    except RuntimeError as error:
+        detail = " ".join(str(error).split())
+        raise CheckpointError(f"weights do not fit the configuration: {detail[:300]}") from None
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, half: bool = False) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,9 @@ from diffwave.config import MelConfig
 from diffwave.kernels import native_consistency
 from diffwave.mel import MelSpectrogram, spreading
 from diffwave.stft import FrameTransform, count_frames
+
+MOMENTUM = 0.9
+"""What is right for a waveform that has its phases already."""
 
 
 class MelConsistency(nn.Module):
@@ -26,17 +30,23 @@ class MelConsistency(nn.Module):
         mel: the front end whose convention the target has.
         momentum: weight of the last change added to each result, in ``[0, 1)``.
         limit: largest correction of one iteration, in nat.
+        strength: share of each correction that is made, in ``(0, 1]``.
     """
 
-    def __init__(self, mel: MelSpectrogram, momentum: float = 0.9, limit: float = 2.0) -> None:
+    def __init__(
+        self, mel: MelSpectrogram, momentum: float = MOMENTUM, limit: float = 2.0, strength: float = 1.0
+    ) -> None:
         super().__init__()
         if mel.config.log == "db01":
             raise ValueError("MelConsistency needs a mel whose logarithm can be undone; db01 is clipped")
         if not 0 <= momentum < 1:
             raise ValueError(f"MelConsistency: momentum must be in [0, 1); got {momentum}")
+        if not 0 < strength <= 1:
+            raise ValueError(f"MelConsistency: strength must be in (0, 1]; got {strength}")
         self.mel = mel
         self.momentum = momentum
         self.limit = limit
+        self.strength = strength
 
     def forward(self, wav: Tensor, target: Tensor, iterations: int) -> Tensor:
         """Return ``wav`` ``[B, N]`` after ``iterations`` pushes towards the log-mel ``target`` ``[B, M, F]``.
@@ -65,7 +75,7 @@ class MelConsistency(nn.Module):
             wav,
             goal,
             self.mel.geometry,
-            _filters(self.mel.config),
+            _filters(self.mel.config, self.strength),
             iterations=iterations,
             momentum=self.momentum,
             limit=self.limit,
@@ -76,7 +86,7 @@ class MelConsistency(nn.Module):
         """All iterations in PyTorch, which defines what they are."""
         transform = FrameTransform(self.mel.geometry, frames, wav.device, wav.dtype)
         weights = self.mel.filterbank.to(wav.dtype)
-        bands, bins = weights.t() * _scale(self.mel.config, transform.window), spreading(weights)
+        bands, bins = weights.t() * _scale(self.mel.config, transform.window), self.strength * spreading(weights)
         projected, moved = wav, wav
         for _ in range(iterations):
             last, projected = projected, self._project(moved, goal, transform, bands, bins)
@@ -98,14 +108,38 @@ class MelConsistency(nn.Module):
         return transform.synthesise(spectra * (change @ bins).exp())
 
 
+def push_together(
+    wav: Tensor,
+    targets: Sequence[tuple[MelConsistency, Tensor]],
+    iterations: int,
+    momentum: float = MOMENTUM,
+) -> Tensor:
+    """Push a waveform towards several mels at once: in each iteration towards one after the other.
+
+    Args:
+        wav: shape ``[B, N]``.
+        targets: what pushes (its own momentum is of no account), and the log-mel ``[B, M, F]``; the last has the last
+            word.
+        iterations: of all of them.
+        momentum: weight of the last change of an iteration added to its result, in ``[0, 1)``.
+    """
+    projected, moved = wav, wav
+    for _ in range(iterations):
+        last, projected = projected, moved
+        for consistency, target in targets:
+            projected = consistency(projected, target, 1)
+        moved = torch.lerp(last, projected, 1 + momentum)
+    return projected
+
+
 def _scale(config: MelConfig, window: Tensor) -> Tensor | float:
     """What magnitudes are multiplied by before they are added to bands."""
     return window.square().sum().rsqrt() if config.stft_normalized else 1.0
 
 
 @functools.lru_cache(maxsize=8)
-def _filters(config: MelConfig) -> native_consistency.Filters:
+def _filters(config: MelConfig, strength: float) -> native_consistency.Filters:
     """For the kernel; they take about as long to make as an iteration."""
     mel = MelSpectrogram(config)
     window = mel.geometry.window(torch.device("cpu"))
-    return native_consistency.Filters.of(mel.filterbank * _scale(config, window), spreading(mel.filterbank))
+    return native_consistency.Filters.of(mel.filterbank * _scale(config, window), strength * spreading(mel.filterbank))

@@ -4,7 +4,8 @@ A network knows how the parts of speech hang together in time, but its estimates
 all when it has learned little; mel consistency meets the mel and knows nothing else. Taking turns, each works on what
 the other has left: the pushed estimate gets noise again, and the network removes it, and with it what is not like
 speech. Griffin-Lim between the steps of a diffusion vocoder is GLA-Grad (Liu et al. 2024); a start at a middle noise
-level from an estimate is SDEdit's (Meng et al. 2022).
+level from an estimate is SDEdit's (Meng et al. 2022). In the end a refiner, if there is one, finds what the mel leaves
+open (:mod:`diffwave.refinement`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from diffwave.config import SamplingConfig
 from diffwave.consistency import MelConsistency
 from diffwave.diffusion import Prior
 from diffwave.mel import MelSpectrogram
+from diffwave.refinement import Refiner, refine
 
 # From noise the faster momentum gets further; between the calls it would carry away what the network has put in place.
 WARM_MOMENTUM = 0.99
@@ -32,11 +34,13 @@ class MelGuide:
         front_end: the convention of the mels.
         targets: the log-mel ``[b, M, F]`` and the prior of each group of ``b`` examples of one length, in order.
         settings: how often to push.
+        refiner: that finds finer mels for the result, if there is one.
     """
 
     front_end: MelSpectrogram
     targets: Sequence[tuple[Tensor, Prior]]
     settings: SamplingConfig
+    refiner: Refiner | None = None
 
     def start(self, noise: Tensor) -> Tensor | None:
         """A consistent estimate in the domain of the diffusion, made of white noise, ``[B, N]``; None if not wanted."""
@@ -56,9 +60,15 @@ class MelGuide:
         wavs, row = [], 0
         for mel, prior in self.targets:
             wav = prior.color(white[row : row + len(mel), : self._samples(mel)])
-            wavs.append(MelConsistency(self.front_end)(wav, mel, iterations) if iterations else wav)
+            wavs.append(self._finish(wav, mel) if iterations else wav)
             row += len(mel)
         return wavs
+
+    def _finish(self, wav: Tensor, mel: Tensor) -> Tensor:
+        wav = MelConsistency(self.front_end)(wav, mel, self.settings.consistency_iterations)
+        if self.refiner is None or not self.settings.refinements:
+            return wav
+        return refine(self.refiner, self.settings, wav, mel)
 
     def _samples(self, mel: Tensor) -> int:
         return mel.shape[-1] * self.front_end.config.hop_length

@@ -37,18 +37,37 @@ def make_prior(config: DiffusionConfig, front_end: MelSpectrogram, mel: Tensor, 
     """
     if config.prior == "standard":
         return StandardPrior()
+    if config.prior == "energy":
+        amplitude = _amplitude(front_end, mel).square().mean(dim=1, keepdim=True).sqrt()  # [B, 1, F]
+        log_response = config.prior_exponent * (amplitude.clamp_min(config.prior_floor) / config.prior_level).log()
+        samples = FrameGeometry(1, 1, 1, front_end.config.framing)
+        return EnergyPrior(config.prior_level * _to_frames(log_response, front_end.config, samples)[:, 0].exp())
+    relative, geometry = filter_frames(config, front_end, mel, division)
+    return SpectralPrior(config.prior_level * relative.pow(config.prior_exponent), geometry)
+
+
+def filter_frames(
+    config: DiffusionConfig, front_end: MelSpectrogram, mel: Tensor, division: int = 2
+) -> tuple[Tensor, FrameGeometry]:
+    """Amplitude of a mel's envelope over ``prior_level``, not below ``prior_floor``, in frames to filter with.
+
+    Args:
+        config: floor and level.
+        front_end, mel, division: see :func:`make_prior`.
+
+    Returns:
+        Shape ``[B, K, F']``, and the frames that it is in.
+    """
     mel_config = front_end.config
-    amplitude = front_end.envelope(mel) / (_WHITE_MAGNITUDE * math.sqrt(mel_config.win_length))
-    if config.prior == "energy":
-        amplitude = amplitude.square().mean(dim=1, keepdim=True).sqrt()  # [B, 1, F]
-    amplitude = amplitude.clamp_min(config.prior_floor)  # [B, K, F]
-    log_response = config.prior_exponent * (amplitude / config.prior_level).log()
-    if config.prior == "energy":
-        samples = FrameGeometry(1, 1, 1, mel_config.framing)
-        return EnergyPrior(config.prior_level * _to_frames(log_response, mel_config, samples)[:, 0].exp())
+    amplitude = _amplitude(front_end, mel).clamp_min(config.prior_floor)  # [B, K, F]
     geometry = _filter_geometry(mel_config, division)
-    log_response = _to_frames(log_response, mel_config, geometry)[:, :: mel_config.n_fft // geometry.n_fft]
-    return SpectralPrior(config.prior_level * log_response.exp(), geometry)
+    logarithm = _to_frames((amplitude / config.prior_level).log(), mel_config, geometry)
+    return logarithm[:, :: mel_config.n_fft // geometry.n_fft].exp(), geometry
+
+
+def _amplitude(front_end: MelSpectrogram, mel: Tensor) -> Tensor:
+    """Standard deviation of white noise with a mel's magnitude at each bin, ``[B, K, F]``."""
+    return front_end.envelope(mel) / (_WHITE_MAGNITUDE * math.sqrt(front_end.config.win_length))
 
 
 def _filter_geometry(mel: MelConfig, division: int) -> FrameGeometry:
@@ -72,7 +91,9 @@ def _to_frames(values: Tensor, mel: MelConfig, geometry: FrameGeometry) -> Tenso
     return torch.lerp(values[..., low], values[..., high], position - low)
 
 
-def chosen_sampling(own: SamplingConfig, consistency: int | None = None, at: str | None = None) -> SamplingConfig:
+def chosen_sampling(
+    own: SamplingConfig, consistency: int | None = None, at: str | None = None, refinements: int | None = None
+) -> SamplingConfig:
     """A checkpoint's settings with what a caller asks for.
 
     Args:
@@ -80,17 +101,24 @@ def chosen_sampling(own: SamplingConfig, consistency: int | None = None, at: str
         consistency: iterations at the end; 0 is the network alone.
         at: where else consistency works, as ``consistency_at``; schedules that were found for another place are
             dropped.
+        refinements: rounds of the refiner.
 
     Raises:
-        ValueError: if the iterations are no whole number from 0, or there is no such place.
+        ValueError: if the iterations or rounds are no whole number from 0, or there is no such place.
     """
-    iterations = own.consistency_iterations if consistency is None else consistency
-    if isinstance(iterations, bool) or not isinstance(iterations, numbers.Integral) or iterations < 0:
-        raise ValueError(f"consistency: expected 0 or a positive whole number; got {iterations!r}")
+    iterations = _count("consistency", own.consistency_iterations if consistency is None else consistency)
+    rounds = _count("refinements", own.refinements if refinements is None else refinements)
     schedules = own.guided_schedules if at in (None, own.consistency_at) else {}
     return replace(
         own,
-        consistency_iterations=int(iterations),
+        consistency_iterations=iterations,
+        refinements=rounds,
         consistency_at=at or own.consistency_at,
         guided_schedules=schedules,
     )
+
+
+def _count(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 0:
+        raise ValueError(f"{name}: expected 0 or a positive whole number; got {value!r}")
+    return int(value)

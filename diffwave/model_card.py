@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from diffwave.checkpoint import Checkpoint
-from diffwave.config import ModelConfig
+from diffwave.config import ModelConfig, SamplingConfig
 
 _HUB = "---\nlibrary_name: diffwave\ntags: [vocoder, diffusion, speech, text-to-speech]\nsample_rate: {}\n---"
 _LOG = {"ln": "natural logarithm", "log10": "logarithm to base 10", "db01": "20 log10, shifted and clipped to 0..1"}
@@ -140,7 +140,15 @@ def _sampling_rows(config: ModelConfig) -> list[Row]:
         ("sampled by default with", f"{sampling.steps} network calls, {kind}"),
         ("mel consistency between the calls", between),
         ("then", f"{pushes} mel-consistency iterations" if pushes else "nothing: the network alone"),
+        *_refinement_rows(sampling),
     ]
+
+
+def _refinement_rows(sampling: SamplingConfig) -> list[Row]:
+    if not sampling.consistency_iterations or not sampling.refinements:
+        return []
+    each = f"{sampling.refinement_iterations} iterations towards the mel and the finer mel that the refiner finds"
+    return [("in the end", f"{sampling.refinements} times {each}")]
 
 
 def _training(story: dict[str, Any]) -> str:

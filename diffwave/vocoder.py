@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from diffwave.checkpoint import DEFAULT, Checkpoint, CheckpointError, checkpoint_folder, load_checkpoint
-from diffwave.config import ModelConfig
+from diffwave.config import ModelConfig, SamplingConfig
 from diffwave.denoising import Denoiser, make_sampler
 from diffwave.devices import in_pieces, pick_device
 from diffwave.diffusion import DiffusionProcess, NoiseSchedule, Prior, Sampler
@@ -68,6 +68,7 @@ class Vocoder:
         self.precision = choice.precision
         self.network = checkpoint.build(self.device)
         self.network.backend = choice.backend
+        self.refiner = checkpoint.build_refiner(self.device)
         self.front_end = MelSpectrogram(self.config.mel).to(self.device)
         self.schedule = NoiseSchedule.from_config(self.config.diffusion)
         self.process = DiffusionProcess(self.schedule, self.config.network.parameterization)
@@ -159,7 +160,7 @@ class Vocoder:
         Raises:
             ValueError: for an impossible number of steps or an unknown sampler.
         """
-        settings = chosen_sampling(self.config.sampling, consistency, consistency_at)
+        settings = self.settings(consistency, consistency_at)
         return make_sampler(settings, self.schedule, steps, sampler)
 
     def synthesize(
@@ -171,6 +172,7 @@ class Vocoder:
         consistency: int | None = None,
         callback: StepCallback | None = None,
         consistency_at: str | None = None,
+        refinements: int | None = None,
     ) -> Tensor:
         """Turn a mel into a waveform.
 
@@ -184,6 +186,8 @@ class Vocoder:
                 of the clean signal.
             consistency_at: where else consistency works, ``end``, ``steps`` or ``warm`` (:mod:`diffwave.guidance`); the
                 checkpoint's own if not given.
+            refinements: rounds of the refiner after consistency (:mod:`diffwave.refinement`); the checkpoint's own if
+                not given, 0 leaves it out.
 
         Returns:
             Waveform, shape ``[N]`` or ``[B, N]``, ``N = F * hop_length``, on the vocoder's device.
@@ -202,14 +206,14 @@ class Vocoder:
         if len(batch) == 0:
             raise ValueError(f"synthesize: expected at least one example; got a mel of shape {list(mel.shape)}")
         self._check(batch)
-        settings = chosen_sampling(self.config.sampling, consistency, consistency_at)
+        settings = self.settings(consistency, consistency_at, refinements)
         way = make_sampler(settings, self.schedule, steps, sampler)
 
         def run(piece: Sequence[Tensor]) -> list[Tensor]:
             examples = torch.cat(list(piece))
             prior = self._prior(examples)
             shown = _as_waveforms(callback, prior)
-            guide = MelGuide(self.front_end, [(examples, prior)], settings)
+            guide = MelGuide(self.front_end, [(examples, prior)], settings, self.refiner)
             [wavs] = guide.finish(self._denoise(self._denoiser.condition(examples), way, seed, shown, guide))
             return [wavs] if len(piece) == 1 else list(wavs.unsqueeze(1))
 
@@ -227,12 +231,13 @@ class Vocoder:
         seed: int = 0,
         consistency: int | None = None,
         consistency_at: str | None = None,
+        refinements: int | None = None,
     ) -> list[Tensor]:
         """Turn mels of different lengths into waveforms, in one batch; each as if it were alone.
 
         Args:
             mels: log-mels ``[M, F_i]``.
-            steps, sampler, seed, consistency, consistency_at: see :meth:`synthesize`.
+            steps, sampler, seed, consistency, consistency_at, refinements: see :meth:`synthesize`.
 
         Returns:
             Waveforms ``[F_i * hop_length]``. They equal those of :meth:`synthesize` to float rounding.
@@ -243,21 +248,39 @@ class Vocoder:
         if not mels:
             return []
         if len(mels) == 1:
-            return [self.synthesize(mels[0], steps, sampler, seed, consistency, consistency_at=consistency_at)]
+            alone = self.synthesize(mels[0], steps, sampler, seed, consistency, None, consistency_at, refinements)
+            return [alone]
         batch = [mel.to(self.device, torch.float32) for mel in mels]
         for mel in batch:
             self._check(mel.unsqueeze(0))
-        settings = chosen_sampling(self.config.sampling, consistency, consistency_at)
+        settings = self.settings(consistency, consistency_at, refinements)
         way = make_sampler(settings, self.schedule, steps, sampler)
 
         def run(piece: Sequence[Tensor]) -> list[Tensor]:
             alone = [mel.unsqueeze(0) for mel in piece]
-            guide = MelGuide(self.front_end, [(mel, self._prior(mel)) for mel in alone], settings)
+            targets = [(mel, self._prior(mel)) for mel in alone]
+            guide = MelGuide(self.front_end, targets, settings, self.refiner)
             whitened = self._denoise(self._denoiser.condition_batch(piece), way, seed, None, guide)
             return [wav[0] for wav in guide.finish(whitened)]
 
         with torch.inference_mode():
             return in_pieces(run, batch, self._release, self._describe)
+
+    def settings(
+        self, consistency: int | None = None, at: str | None = None, refinements: int | None = None
+    ) -> SamplingConfig:
+        """The checkpoint's settings of sampling with what a caller asks for.
+
+        Args:
+            consistency, at, refinements: see :meth:`synthesize`.
+
+        Raises:
+            ValueError: for impossible numbers, an unknown place, or refinements without a refiner.
+        """
+        settings = chosen_sampling(self.config.sampling, consistency, at, refinements)
+        if settings.refinements and self.refiner is None:
+            raise ValueError(f"refinements: expected 0, for this model has no refiner; got {refinements}")
+        return settings
 
     def _check(self, mel: Tensor) -> None:
         """Refuse what cannot be a mel; only warn of what looks strange, for it may be a strange recording."""

@@ -34,6 +34,8 @@ def parser() -> argparse.ArgumentParser:
         default=None,
         help="where else: nowhere, after every network call, or also before the first",
     )
+    rounds = "default rounds of the refiner, if the checkpoint has one"
+    result.add_argument("--refinements", type=count_argument, default=None, metavar="N", help=rounds)
     result.add_argument("--force", action="store_true", help="replace files that exist")
     return result
 
@@ -46,7 +48,7 @@ def main(arguments: list[str]) -> int:
 
     options = parser().parse_args(arguments)
     names = (WEIGHTS_NAME, CONFIG_NAME, CARD_NAME)
-    _check_output(options.output, names, options.force)
+    check_output(options.output, names, options.force)
     _check_run(options.run_dir, CONFIG_NAME)
     checkpoint = load_checkpoint(options.run_dir)
     checkpoint = dataclasses.replace(checkpoint, config=_with_sampling(checkpoint.config, options))
@@ -60,7 +62,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _check_output(folder: Path, names: tuple[str, ...], force: bool) -> None:
+def check_output(folder: Path, names: tuple[str, ...], force: bool) -> None:
     """Refuse to replace files that nobody said may be replaced."""
     there = [name for name in names if (folder / name).exists()]
     if there and not force:
@@ -91,6 +93,7 @@ def _with_sampling(config: ModelConfig, options: argparse.Namespace) -> ModelCon
         "sampler": options.sampler,
         "consistency_iterations": options.consistency,
         "consistency_at": options.consistency_at,
+        "refinements": options.refinements,
     }
     changes = {name: value for name, value in given.items() if value is not None}
     return dataclasses.replace(config, sampling=dataclasses.replace(config.sampling, **changes))

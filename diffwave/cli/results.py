@@ -26,6 +26,7 @@ class Settings:
         schedule: the trained steps that they visit.
         consistency: mel-consistency iterations on the result.
         consistency_at: where else it worked: ``end`` (nowhere), ``steps`` or ``warm``.
+        refinements: rounds of the refiner after that.
         seed: of the noise.
         device: where the network ran.
         backend: what ran its residual layers.
@@ -38,6 +39,7 @@ class Settings:
     schedule: list[float]
     consistency: int
     consistency_at: str
+    refinements: int
     seed: int
     device: str
     backend: str

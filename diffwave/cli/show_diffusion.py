@@ -151,6 +151,7 @@ def tell_story(vocoder: Vocoder, wav: Tensor, steps: int | str, seed: int) -> Di
         seed=seed,
         callback=lambda _, state, __: backward.append(state[0].cpu()),
         consistency_at=_PLACE,
+        refinements=0,
     )
     # What comes out has also been pushed towards the mel, if the checkpoint does that.
     backward[-1] = output.cpu()

@@ -63,6 +63,8 @@ def parser() -> argparse.ArgumentParser:
     add("--consistency", type=count_argument, metavar="N", help=consistency)
     at = "where else mel consistency works: nowhere, after every network call, or also before the first"
     add("--consistency-at", choices=PLACES, help=f"{at} (default: the checkpoint's)")
+    refinements = "rounds of the refiner after that, 0 for none (default: the checkpoint's)"
+    add("--refinements", type=count_argument, metavar="N", help=refinements)
     add("--device", type=device_argument, default="auto", metavar="auto|cpu|cuda", help="default: auto")
     add_backend(result)
     add("--seed", type=int, default=0, help="of the noise (default: 0)")
@@ -102,10 +104,9 @@ def main(arguments: list[str]) -> int:
 def _settings(vocoder: Vocoder, options: argparse.Namespace) -> Settings:
     """Fill in the checkpoint's own settings; what cannot work is said once, before any work."""
     from diffwave.consistency import MelConsistency
-    from diffwave.model import chosen_sampling
 
     try:
-        chosen = chosen_sampling(vocoder.config.sampling, options.consistency, options.consistency_at)
+        chosen = vocoder.settings(options.consistency, options.consistency_at, options.refinements)
         sampler = vocoder.sampler(options.steps, options.sampler, options.consistency, options.consistency_at)
         if chosen.consistency_iterations:
             MelConsistency(vocoder.front_end)
@@ -116,7 +117,8 @@ def _settings(vocoder: Vocoder, options: argparse.Namespace) -> Settings:
     kind = options.sampler or (chosen.guided_sampler if chosen.guided else chosen.sampler)
     place = chosen.consistency_at if chosen.consistency_iterations else "end"
     ran = (str(vocoder.device), vocoder.backend, vocoder.precision)
-    consistency = (chosen.consistency_iterations, place)
+    rounds = chosen.refinements if chosen.consistency_iterations else 0
+    consistency = (chosen.consistency_iterations, place, rounds)
     return Settings(name, kind, len(sampler), sampler.steps.tolist(), *consistency, options.seed, *ran)
 
 
@@ -239,7 +241,8 @@ def _run_batch(vocoder: Vocoder, batch: list[Task], options: argparse.Namespace,
         return []
     begun = time.perf_counter()
     try:
-        mels, consistency = [task.mel for task in batch], (options.consistency, options.consistency_at)
+        mels = [task.mel for task in batch]
+        consistency = (options.consistency, options.consistency_at, options.refinements)
         wavs = vocoder.synthesize_batch(mels, options.steps, options.sampler, options.seed, *consistency)
         wavs = [wav.cpu() for wav in wavs]  # waits for the device
     except MemoryError as error:

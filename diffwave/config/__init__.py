@@ -19,6 +19,7 @@ from diffwave.config.model import (
     NetworkConfig,
     mel_preset,
 )
+from diffwave.config.refinement import RefinerConfig
 from diffwave.config.sampling import SamplingConfig
 from diffwave.config.training import DataConfig, OptimizationConfig, TrainingConfig
 
@@ -33,6 +34,7 @@ __all__ = [
     "ModelConfig",
     "NetworkConfig",
     "OptimizationConfig",
+    "RefinerConfig",
     "SamplingConfig",
     "TrainingConfig",
     "mel_preset",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from diffwave.config.checks import ConfigError, one_of, require
+from diffwave.config.refinement import RefinerConfig
 from diffwave.config.sampling import SamplingConfig
 
 
@@ -213,6 +214,7 @@ class ModelConfig:
     mel: MelConfig = field(default_factory=MelConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
+    refiner: RefinerConfig = field(default_factory=RefinerConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
 
     def __post_init__(self) -> None:
@@ -229,6 +231,16 @@ class ModelConfig:
         require(
             self.sampling.consistency_iterations == 0 or self.mel.log != "db01",
             "sampling.consistency_iterations needs a mel whose logarithm can be undone; mel.log=db01 is clipped",
+        )
+        require(
+            self.sampling.refinements == 0 or bool(self.refiner.dilations),
+            f"sampling.refinements={self.sampling.refinements} needs a refiner; refiner.dilations is empty",
+        )
+        require(
+            not self.refiner.dilations
+            or (self.mel.log != "db01" and not any(n % 2 for n in (self.mel.n_fft, self.mel.hop_length))),
+            "refiner: expected a mel whose logarithm can be undone and whose frames can be halved; got "
+            f"mel.log={self.mel.log}, n_fft={self.mel.n_fft}, hop_length={self.mel.hop_length}",
         )
         last = self.diffusion.steps - 1
         for name, steps in self.sampling.all_schedules():

@@ -34,6 +34,10 @@ class SamplingConfig:
         step_iterations: pushes at each call but the last, if guided.
         warm_iterations: pushes before the first call, from noise of the prior.
         guided_sampler, guided_schedules: instead of the ones above, if guided.
+        refinements: how often the refiner finds a finer mel for the result, and the result is pushed towards both mels,
+            after ``consistency_iterations``; 0 turns it off, and so does turning off all consistency.
+        refinement_iterations: pushes towards both mels each time.
+        refinement_strength: share of a correction towards the finer mel, in ``(0, 1]``.
     """
 
     steps: int = 6
@@ -47,15 +51,28 @@ class SamplingConfig:
     warm_iterations: int = 200
     guided_sampler: str = "renoise"
     guided_schedules: dict[str, list[float]] = field(default_factory=dict)
+    refinements: int = 0
+    refinement_iterations: int = 25
+    refinement_strength: float = 0.1
 
     def __post_init__(self) -> None:
         one_of("sampling.sampler", self.sampler, SAMPLERS)
         one_of("sampling.guided_sampler", self.guided_sampler, SAMPLERS)
         one_of("sampling.consistency_at", self.consistency_at, PLACES)
         require(self.steps >= 1, f"sampling.steps must be at least 1; got {self.steps}")
-        for name in ("consistency_iterations", "step_iterations", "warm_iterations"):
+        for name in (
+            "consistency_iterations",
+            "step_iterations",
+            "warm_iterations",
+            "refinements",
+            "refinement_iterations",
+        ):
             value = getattr(self, name)
             require(value >= 0, f"sampling.{name} cannot be negative; got {value}")
+        require(
+            0 < self.refinement_strength <= 1,
+            f"sampling.refinement_strength must be in (0, 1]; got {self.refinement_strength}",
+        )
         for steps, betas in self.fast_betas.items():
             _check_count(f'sampling.fast_betas["{steps}"]', steps, betas)
             require(

@@ -56,6 +56,8 @@ class OptimizationConfig:
         loss: ``l1`` or ``l2``.
         noise_weighting: of the loss in training: ``none`` (all noise levels alike), ``min_snr`` (Hang et al. 2023,
             gamma = 5) or ``logit_normal`` (the middle levels most; Esser et al. 2024). Validation is not weighted.
+        error_weighting: of the loss in training: ``none`` (all of the spectrum alike), or ``loudness`` (as differences
+            of loudness; Zwicker & Fastl 1999), with ``loss=l2``. Validation is not weighted.
         stft_weight: of a multi-resolution STFT distance (Yamamoto et al. 2020) between the estimate of the clean
             waveform and the waveform, times the step's share of signal ``alpha_bar``; 0 turns it off.
         gradient_clip: largest norm of the gradient.
@@ -85,6 +87,7 @@ class OptimizationConfig:
     decay_iterations: int = 0
     loss: str = "l1"
     noise_weighting: str = "none"
+    error_weighting: str = "none"
     stft_weight: float = 0.0
     gradient_clip: float = 1.0
     ema_decay: float = 0.999
@@ -107,6 +110,11 @@ class OptimizationConfig:
     def __post_init__(self) -> None:
         one_of("train.loss", self.loss, ("l1", "l2"))
         one_of("train.noise_weighting", self.noise_weighting, ("none", "min_snr", "logit_normal"))
+        one_of("train.error_weighting", self.error_weighting, ("none", "loudness"))
+        require(
+            self.error_weighting == "none" or self.loss == "l2",
+            f"train.error_weighting=loudness weights squared errors; expected train.loss=l2; got {self.loss}",
+        )
         require(
             0 <= self.stft_weight <= _HIGHEST_WEIGHT,
             f"train.stft_weight must be in [0, {_HIGHEST_WEIGHT:g}]; got {self.stft_weight}",

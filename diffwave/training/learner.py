@@ -63,7 +63,8 @@ class Learner:
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=0.0, fused=True)
         self.loss = DiffusionLoss(config.model, settings.loss, settings.precision).to(self.device)
         run = torch.compile(self.network) if settings.compile else self.network
-        objective = Objective(self.network, self.loss, run, settings.noise_weighting, settings.stft_weight)
+        levers = settings.noise_weighting, settings.stft_weight, settings.error_weighting
+        objective = Objective(self.network, self.loss, run, *levers)
         self._objective = objective.to(self.device)
         self._distributed = processes.wrap(self._objective)
 

@@ -14,6 +14,7 @@ from diffwave.diffusion import DiffusionProcess, NoiseSchedule, Prior
 from diffwave.mel import MelSpectrogram
 from diffwave.model import make_prior
 from diffwave.network import DiffWave
+from diffwave.training.loudness_weights import loudness_weights, weighted_square
 from diffwave.training.noise_weights import step_weights
 from diffwave.training.spectral_loss import multi_resolution_loss
 
@@ -34,6 +35,7 @@ class Answer(NamedTuple):
     noisy: Tensor  # [B, N]
     whitened: Tensor  # clean crops with context in the domain of the diffusion, [B, N + 2 context]
     prior: Prior  # of the crops with context
+    mel: Tensor  # with context, [B, M, F]
 
 
 class DiffusionLoss(nn.Module):
@@ -81,13 +83,18 @@ class DiffusionLoss(nn.Module):
             prior = make_prior(self.config.diffusion, self.front_end, mel)
             whitened = prior.whiten(batch.wav)
             clean = whitened[:, context:-context]
-            mel = mel[..., frames:-frames]
+            inner = mel[..., frames:-frames]
             noisy = self.schedule.add_noise(clean, batch.noise, batch.step)
             target = self.process.target(clean, batch.noise, batch.step)
         autocast = torch.autocast(batch.wav.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
         with autocast:
-            output = network(noisy, batch.step, condition(mel))
-        return Answer(output.float(), target, noisy, whitened, prior)
+            output = network(noisy, batch.step, condition(inner))
+        return Answer(output.float(), target, noisy, whitened, prior, mel)
+
+    def loudness_losses(self, answer: Answer) -> Tensor:
+        """Squared errors weighted by what is heard, of each example, shape ``[B]``."""
+        weights = loudness_weights(self.config.diffusion, self.front_end, answer.mel)
+        return weighted_square(answer.output - answer.target, weights, self.context)
 
     def spectral_losses(self, answer: Answer, step: Tensor) -> Tensor:
         """STFT distance of each estimate as a waveform from its crop, times ``alpha_bar``, shape ``[B]``.
@@ -118,6 +125,7 @@ class Objective(nn.Module):
         loss: of its output.
         run: the network as it is run: itself, or compiled.
         noise_weighting: see :func:`~diffwave.training.noise_weights.step_weights`.
+        error_weighting: ``none``, or ``loudness``, see :mod:`~diffwave.training.loudness_weights`.
         stft_weight: of :meth:`DiffusionLoss.spectral_losses`; 0 leaves them out.
     """
 
@@ -130,8 +138,10 @@ class Objective(nn.Module):
         run: Callable[..., Tensor],
         noise_weighting: str = "none",
         stft_weight: float = 0.0,
+        error_weighting: str = "none",
     ) -> None:
         super().__init__()
+        self._loudness = error_weighting == "loudness"
         self.stft_weight = stft_weight
         self._weighted = noise_weighting != "none"
         weights = step_weights(noise_weighting, loss.process, loss.kind)
@@ -145,7 +155,9 @@ class Objective(nn.Module):
         """What is minimised, and the plain loss beside it, of each example, shapes ``[B]``; see :class:`Batch`."""
         answer = self.loss.answer(self._run[0], self.network.condition, Batch(wav, noise, step))
         losses = self.loss.losses(answer)
-        minimised = losses * self.weights[step.long()] if self._weighted else losses
+        minimised = self.loss.loudness_losses(answer) if self._loudness else losses
+        if self._weighted:
+            minimised = minimised * self.weights[step.long()]
         if self.stft_weight:
             minimised = minimised + self.stft_weight * self.loss.spectral_losses(answer, step)
         return minimised, losses.detach()

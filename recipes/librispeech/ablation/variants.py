@@ -92,6 +92,12 @@ VARIANTS = (
         "Esser et al. 2024, Stable Diffusion 3, m = 0, s = 1",
     ),
     Variant(
+        "loudness",
+        ("train.error_weighting=loudness",),
+        "Errors weigh as differences of loudness: half of the bands lie above 4 kHz, where an ear has four of 24.",
+        "Zwicker & Fastl 1999, specific loudness; this project",
+    ),
+    Variant(
         "stft",
         ("train.stft_weight=0.1",),
         "Magnitudes at three resolutions beside the error of samples: louder estimates, for means lack energy.",
