@@ -131,11 +131,12 @@ def _conditions(results: dict[str, Any]) -> list[str]:
 def training_table(vocoder: Vocoder) -> str:
     """How the checkpoint was trained, as a Markdown table."""
     story = vocoder.training_story
-    parameters = sum(parameter.numel() for parameter in vocoder.network.parameters())
+    refiner = 0 if vocoder.refiner is None else sum(p.numel() for p in vocoder.refiner.parameters())
+    parameters = sum(p.numel() for p in vocoder.network.parameters()) + refiner
     hours = story["iterations"] * story["batch_size"] * story["crop_seconds"] / 3600
     on_cpu = f"{story['seconds'] / 60:.0f} minutes on one CPU core, beside other work, pauses included"
     rows = {
-        "parameters": f"{parameters:,}",
+        "parameters": f"{parameters:,}" + (f", {refiner:,} of them the refiner's" if refiner else ""),
         "data": f"LibriSpeech train-clean-100, the {story['utterances']} utterances ({story['data_hours']} h) of "
         "[train.txt](recipes/librispeech/splits/train.txt)",
         "commands": "[in the recipe](recipes/librispeech/README.md#the-packaged-checkpoint); in several sittings",

@@ -15,6 +15,7 @@ from diffwave.checkpoint import Checkpoint, CheckpointError, load_checkpoint, sa
 from diffwave.config import ConfigError, MelConfig, ModelConfig, RefinerConfig, SamplingConfig
 from diffwave.consistency import MelConsistency, push_together
 from diffwave.mel import MelSpectrogram
+from diffwave.model_card import model_card
 from diffwave.network import DiffWave
 from diffwave.refinement import Refiner, finer, refine
 from diffwave.vocoder import Vocoder
@@ -109,7 +110,7 @@ def test_one_target_alone_is_mel_consistency(speech: Tensor) -> None:
 
 
 def test_strength_is_a_share_of_the_correction_in_every_implementation(speech: Tensor) -> None:
-    """A mel that is louder by half a nat everywhere is met by a quarter at half the strength; PyTorch, and the kernel."""
+    """A mel that is louder by half a nat everywhere is met by a quarter at half the strength; both ways."""
     for dtype, tolerance in ((torch.float64, 1e-4), (torch.float32, 1e-3)):
         mel, wav = MelSpectrogram(MelConfig()).to(dtype), speech.to(dtype)
         pushed = MelConsistency(mel, 0.0, strength=0.5)(wav, mel(wav) + 0.5, 1)
@@ -143,6 +144,13 @@ def test_a_checkpoint_keeps_its_refiner_and_synthesis_uses_it(tmp_path: Path, sp
     # The network alone is alone.
     alone = vocoder.synthesize(mel, consistency=0)
     torch.testing.assert_close(vocoder.synthesize(mel, consistency=0, refinements=0), alone)
+
+
+def test_the_card_and_the_count_of_parameters_tell_of_the_refiner() -> None:
+    text = model_card(checkpoint(), "x")
+    assert "2 times 4 iterations towards the mel and the finer mel" in text
+    parameters = sum(p.numel() for module in (DiffWave(MODEL), Refiner(MODEL)) for p in module.parameters())
+    assert f"| parameters | {parameters:,} |" in text
 
 
 def test_a_batch_of_unequal_lengths_equals_one_by_one(speech: Tensor) -> None:

@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
     add("--channels", type=count_argument, default=256, metavar="N", help="of the refiner (default: 256)")
     add("--hidden", type=count_argument, default=384, metavar="N", help="in its blocks (default: 384)")
     add("--dilations", type=count_argument, nargs="+", default=[1, 1, 2], metavar="N", help="default: 1 1 2")
-    add("--refinements", type=count_argument, default=2, metavar="N", help="rounds in synthesis (default: 2)")
+    add("--refinements", type=count_argument, default=1, metavar="N", help="rounds in synthesis (default: 1)")
     add("--seed", type=count_argument, default=0, help="default: 0")
     add("--device", type=device_argument, default="auto", metavar="auto|cpu|cuda", help="of the synthesis")
     add("--half", action="store_true", help="store the weights in float16")

@@ -52,7 +52,7 @@ class SamplingConfig:
     guided_sampler: str = "renoise"
     guided_schedules: dict[str, list[float]] = field(default_factory=dict)
     refinements: int = 0
-    refinement_iterations: int = 25
+    refinement_iterations: int = 16
     refinement_strength: float = 0.1
 
     def __post_init__(self) -> None:

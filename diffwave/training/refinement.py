@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from diffwave.audio import read_audio
-from diffwave.config import ModelConfig, RefinerConfig
+from diffwave.config import ModelConfig, RefinerConfig, require
 from diffwave.corpus.manifest import Utterance
 from diffwave.refinement import DIVISION, Refiner, refine
 from diffwave.training.errors import TrainingError
@@ -52,6 +52,10 @@ class RefinerTraining:
     crops: int = 4000
     crop_seconds: float = 4.0
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("iterations", "batch_size", "crops"):
+            require(getattr(self, name) >= 1, f"{name} must be at least 1; got {getattr(self, name)}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +163,7 @@ class RefinerLearner:
             nn.utils.clip_grad_norm_(self.refiner.parameters(), 1.0)
             optimizer.step()
             self.average.update_parameters(self.refiner)
-            yield iteration + 1, float(loss)
+            yield iteration + 1, loss.item()
 
     @property
     def result(self) -> Refiner:

@@ -125,10 +125,11 @@ def test_training_minimises_weighted_losses_and_tells_plain_ones(configure: Conf
     "levers",
     [
         ("train.noise_weighting=min_snr",),
+        ("train.error_weighting=loudness", "train.noise_weighting=logit_normal"),
         ("train.noise_weighting=logit_normal", "train.stft_weight=0.3"),
         ("model.diffusion.prior=energy", "model.network.parameterization=clean", "train.loss=l1"),
     ],
-    ids=["min-snr", "logit-normal and stft", "energy, clean, l1"],
+    ids=["min-snr", "loudness", "logit-normal and stft", "energy, clean, l1"],
 )
 def test_a_run_with_levers_trains_and_its_checkpoint_speaks(configure: Configure, levers: tuple[str, ...]) -> None:
     config = configure(*levers, "model.sampling.steps=2")
@@ -141,7 +142,8 @@ def test_a_run_with_levers_trains_and_its_checkpoint_speaks(configure: Configure
 
 def test_weights_and_terms_do_not_change_what_validation_says(configure: Configure) -> None:
     figures = []
-    for levers in ((), ("train.noise_weighting=min_snr", "train.stft_weight=0.3")):
+    all_of_them = ("train.noise_weighting=min_snr", "train.stft_weight=0.3", "train.error_weighting=loudness")
+    for levers in ((), all_of_them):
         config = configure(*levers, "train.iterations=1", "train.validate_every=1", run=f"run{len(levers)}")
         trainer = Trainer(config)
         figures.append(trainer.validator.figures())  # of the same initial weights
