@@ -122,6 +122,24 @@ def test_page_of_the_test_split_begins_with_the_goals() -> None:
     assert "(results-val.csv)" in other
 
 
+def test_the_best_floor_is_compared_in_full_if_it_is_another() -> None:
+    title = "The default beside the floor with the largest PESQ, paired by utterance"
+    results = _results("test")
+    best = next(system for system in results["systems"] if system["name"] == quality_systems.SHORT_FLOOR)
+    best["scores"] = {**best["scores"], "pesq_wb": _score(3.0)}
+    results["comparisons"].append({**results["comparisons"][0], "b": best["name"], "verdict": "a"})
+    text = quality_page.page(results)
+    assert title in text
+    assert "| 2.00 against 3.00: +0.50 [+0.25, +0.75]; better in 3 of 4 | met |" in text
+    best["scores"] = {**best["scores"], "pesq_wb": _score(1.0)}
+    most = next(system for system in results["systems"] if system["name"] == quality_systems.FLOOR)
+    most["scores"] = {**most["scores"], "pesq_wb": _score(3.0)}
+    results["comparisons"][0]["verdict"] = "b"
+    text = quality_page.page(results)
+    assert title not in text
+    assert "better in 3 of 4 | **missed** |" in text
+
+
 def test_page_says_what_is_missing_and_that_conditions_differ() -> None:
     results = _results()
     text = quality_page.page(results)
