@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUTPUT ?= outputs/demo
 
-.PHONY: demo test lint install results bench bench-gpu clean
+.PHONY: demo test lint install results results-test bench bench-gpu clean
 
 # The stamp is newer than pyproject.toml and the C kernel when the environment fits them.
 $(VENV)/installed: pyproject.toml $(wildcard diffwave/kernels/csrc/*)
@@ -33,6 +33,13 @@ results: install
 	mkdir -p docs/images
 	$(BIN)/diffwave show-diffusion diffwave/assets/utterance.flac --output docs/images/diffusion.png --force
 	$(BIN)/python benchmarks/quality.py --data $(DATA) --split val
+
+# Rewrites docs/results.*, the final page, of the test split and of the corpora in OTHER (a folder for each): most of an
+# hour with the machine to itself. After an interruption RESUME=1 keeps what was made by the same command and checkpoint.
+OTHER ?=
+RESUME ?=
+results-test: install
+	$(BIN)/python benchmarks/quality.py --data $(DATA) --split test $(if $(OTHER),--other $(OTHER)) $(if $(RESUME),--resume)
 
 # How fast synthesis is, beside other vocoders: rewrites docs/benchmarks/synthesis.*; a quarter of an hour with the
 # machine to itself. The other projects' packages are kept in PEERS, if that is set: make bench PEERS=peers

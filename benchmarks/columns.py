@@ -25,7 +25,7 @@ from diffwave.cli.main import main as diffwave
 from diffwave.evaluation.metrics import METRICS
 from diffwave.files import write_text
 from machine import environment
-from quality import recordings
+from quality_synthesis import recordings
 
 ROOT = Path(__file__).resolve().parent.parent
 RATE = 16000

@@ -1,11 +1,16 @@
 """Score a checkpoint on held-out LibriSpeech, beside floors that use no network, and write the results page.
 
     python benchmarks/quality.py --data data/LibriSpeech [--split val] [--checkpoint default]
+    python benchmarks/quality.py --data data/LibriSpeech --split test --other data/other
 
 Runs the commands that a user would: ``diffwave synthesize`` and ``diffwave baseline`` for every system, then ``diffwave
-evaluate`` for all of them, and once more for the pitch of some. Writes ``docs/results-SPLIT.json`` (the evaluation's
-summary), ``docs/results-SPLIT.csv`` (every utterance) and ``docs/results-SPLIT.md``; for the ``val`` split also the
-table in the README. The report with players and spectrograms stays in ``outputs/quality-SPLIT/report``.
+evaluate`` for all of them, and once more for the pitch of some. All outputs are made before the first is scored, so
+that nothing else runs while they are timed. ``--other`` names a folder of other corpora, a folder for each.
+
+Writes ``docs/results-SPLIT.md``, ``.json`` (the evaluation's summary) and ``.csv`` (every utterance), for the ``test``
+split ``docs/results.*``; for the ``val`` split also the table in the README. With ``--limit`` or another checkpoint the
+page goes to ``outputs/`` instead, where the report with players and spectrograms lies too. After an interruption
+``--resume`` keeps what is complete and was made by the same command, checkpoint and recordings.
 """
 
 from __future__ import annotations
@@ -17,102 +22,96 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from diffwave.cli.main import main as diffwave
+import quality_other
 from diffwave.files import write_text
 from diffwave.vocoder import Vocoder
-from machine import environment
-from quality_page import SHOWN, page, replace_block, table, training_table
-from quality_systems import PITCHED, System, systems
+from quality_goals import best_floor
+from quality_page import FINAL, SHOWN, page, replace_block, stem, training_table
+from quality_scores import evaluate
+from quality_synthesis import ROOT, Work, make_all, recordings
+from quality_systems import DEFAULT, systems
+from quality_tables import table
 
-ROOT = Path(__file__).resolve().parent.parent
 METRICS = ("default", "bias_low", "bias_mid", "bias_high", "silence")
+# Pitch takes seconds for each output: it is measured of the default and of the best floor.
 PITCH_METRICS = ("periodicity_pyin", "voicing_f1", "f0_rmse")
 
 
-def recordings(data: Path, split: str, limit: int | None, folder: Path) -> Path:
-    """The split's recordings in one folder."""
-    names = (ROOT / "recipes/librispeech/splits" / f"{split}.txt").read_text(encoding="utf-8").split()[:limit]
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    for name in names:
-        (folder / Path(name).name).symlink_to((data / name).resolve())
-    return folder
+def parser() -> argparse.ArgumentParser:
+    """The script's arguments."""
+    result = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = result.add_argument
+    add("--data", type=Path, required=True, help="LibriSpeech root")
+    add("--split", choices=("val", FINAL), default="val")
+    add("--other", type=Path, help="folder of other corpora, each a folder of audio of any sample rate")
+    add("--checkpoint", default="default")
+    add("--device", default="auto")
+    add("--limit", type=int, default=None, help="only so many utterances of each corpus (for a try)")
+    add("--resume", action="store_true", help="keep outputs that are complete and made in the same way")
+    add("--only", choices=("synthesize",), help="make all outputs and end; --resume goes on with their scores")
+    return result
 
 
-def make(system: System, reference: Path, folder: Path, device: str) -> None:
-    """Run a system's command on all recordings."""
-    shutil.rmtree(folder, ignore_errors=True)
-    inputs = (
-        (str(reference), "--device", device) if system.command[0] == "synthesize" else ("--reference", str(reference))
-    )
-    code = diffwave([system.command[0], *inputs, "--output", str(folder), *system.command[1:]])
-    if code:
-        raise SystemExit(f"diffwave {' '.join(system.command)}: exit code {code}")
-
-
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Synthesize, score, write, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="LibriSpeech root")
-    parser.add_argument("--split", choices=("val", "test"), default="val")
-    parser.add_argument("--checkpoint", default="default")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--limit", type=int, default=None, help="only so many utterances (for a try)")
-    options = parser.parse_args()
+    options = parser().parse_args(arguments)
     vocoder = Vocoder.from_pretrained(options.checkpoint, options.device)
-    chosen = systems(vocoder.config.sampling, options.checkpoint)
-    work = ROOT / "outputs" / f"quality-{options.split}"
+    chosen = systems(vocoder.config.sampling, options.checkpoint, options.split)
+    work = ROOT / "outputs" / "-".join(["quality", options.split, *([str(options.limit)] if options.limit else [])])
     reference = recordings(options.data, options.split, options.limit, work / "reference")
-    for system in chosen:
-        make(system, reference, work / system.folder, options.device)
-    report, pitched = work / "report", [system for system in chosen if system.name in PITCHED]
-    results = evaluate(reference, work, chosen, options.device, METRICS, report) | {
-        "pitch": evaluate(reference, work, pitched, options.device, PITCH_METRICS, work / "pitch"),
-        "commands": {system.name: system.line for system in chosen},
+    works = [Work(system, reference, work / system.folder, options.device) for system in chosen]
+    # Apart from the systems' folders, whose names a corpus may have.
+    elsewhere, rate = work / "other-corpora", vocoder.sample_rate
+    corpora = quality_other.prepare(options.other, elsewhere, rate, options.limit) if options.other else []
+    make_all([*works, *quality_other.works(corpora, chosen, options.device)], options.resume)
+    if options.only == "synthesize":
+        return
+    report = work / "report"
+    results = evaluate(works, METRICS, report, options.device)
+    pitched = [each for each in works if each.system.name in (DEFAULT, best_floor(results))]
+    results |= {
+        "pitch": evaluate(pitched, PITCH_METRICS, work / "pitch", options.device),
+        "other": quality_other.score(corpora, chosen, options.device),
+        "environments": {each.system.name: each.record()["environment"] for each in works},
+        **_about(options, vocoder, works),
+    }
+    print(table(results))
+    whole = options.limit is None and options.checkpoint == "default"
+    if whole and options.split == "val":
+        shown = [each for each in works if each.system.name in SHOWN]
+        evaluate(shown, ("default",), work / "picture", options.device)
+        write_readme(results, work / "picture" / "scores.png")
+    write_results(results, report, ROOT / "docs" if whole else work)
+
+
+def _about(options: argparse.Namespace, vocoder: Vocoder, works: Sequence[Work]) -> dict[str, Any]:
+    """What the page says beside the scores."""
+    other = " --other data/other" if options.other else ""
+    return {
+        "commands": {work.system.name: work.system.line for work in works},
+        "labels": {work.system.name: work.system.label for work in works},
         "split": options.split,
-        "command": f"python benchmarks/quality.py --data data/LibriSpeech --split {options.split}",
-        "labels": {system.name: system.label for system in chosen},
-        "environment": environment() | {"threads": torch.get_num_threads(), "device": str(vocoder.device)},
+        "command": f"python benchmarks/quality.py --data data/LibriSpeech --split {options.split}{other}",
         "training": vocoder.training_story,
         "training_table": training_table(vocoder),
     }
-    print(table(results))
-    if options.limit is None and options.checkpoint == "default":
-        shown = [system for system in chosen if system.name in SHOWN]
-        evaluate(reference, work, shown, options.device, ("default",), work / "picture")
-        write_results(results, report, work / "picture" / "scores.png")
 
 
-def evaluate(
-    reference: Path, work: Path, chosen: list[System], device: str, metrics: Sequence[str], report: Path
-) -> dict[str, Any]:
-    """Run ``diffwave evaluate``; returns its summary, with paths that mean something elsewhere."""
-    estimates = [argument for s in chosen for argument in ("--estimate", f"{s.name}={work / s.folder}")]
-    common = ["--reference", str(reference), "--report", str(report), "--device", device, "--force"]
-    code = diffwave(["evaluate", *common, *estimates, "--metrics", ",".join(metrics), "--floor", "0"])
-    if code:
-        raise SystemExit(f"diffwave evaluate: exit code {code}")
-    summary: dict[str, Any] = json.loads((report / "summary.json").read_text(encoding="utf-8"))
-    for system in summary["systems"]:
-        system["folder"] = system["name"]
-    return summary | {"reference": reference.name}
-
-
-def write_results(results: dict[str, Any], report: Path, picture: Path) -> None:
-    """Write JSON, CSV, page, and for the val split the README's table and picture."""
-    folder = ROOT / "docs"
-    split = results["split"]
-    write_text(folder / f"results-{split}.json", json.dumps(results, indent=1) + "\n")
+def write_results(results: dict[str, Any], report: Path, folder: Path) -> None:
+    """Write the page, its figures, and the scores of every utterance."""
+    name = stem(results["split"])
+    write_text(folder / f"{name}.json", json.dumps(results, indent=1) + "\n")
     rows = (report / "utterances.csv").read_text(encoding="utf-8")
-    write_text(folder / f"results-{split}.csv", rows.replace(f"{report.parent}/", ""))
-    write_text(folder / f"results-{split}.md", page(results))
-    if split == "val":
-        shutil.copyfile(picture, folder / "images" / "evaluation.png")
-        readme = ROOT / "README.md"
-        text = replace_block(readme.read_text(encoding="utf-8"), "results", table(results, names=SHOWN))
-        write_text(readme, replace_block(text, "training", results["training_table"]))
+    write_text(folder / f"{name}.csv", rows.replace(f"{report.parent}/", ""))
+    write_text(folder / f"{name}.md", page(results))
+
+
+def write_readme(results: dict[str, Any], picture: Path) -> None:
+    """Write the README's tables and picture."""
+    shutil.copyfile(picture, ROOT / "docs" / "images" / "evaluation.png")
+    readme = ROOT / "README.md"
+    text = replace_block(readme.read_text(encoding="utf-8"), "results", table(results, names=SHOWN))
+    write_text(readme, replace_block(text, "training", results["training_table"]))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The systems of the results page: the checkpoint at several settings, what it is made of, and the floors."""
+"""The systems of the results pages: the checkpoint at several settings, what it is made of, and the floors."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ from diffwave.config import SamplingConfig
 DEFAULT, ALONE, AT_END = "default", "network alone", "consistent at the end"
 # As many iterations as the default works with altogether, so that what is left is the network's.
 FLOOR = "as many from noise"
+GRIFFIN_LIM_60, SHORT_FLOOR = "Griffin-Lim", "60 from noise"
+FLOORS = (GRIFFIN_LIM_60, SHORT_FLOOR, FLOOR)
+MOST_CALLS = 50
+# Of speech from other corpora: fewer systems, since these recordings are few.
+ELSEWHERE = (DEFAULT, ALONE, FLOOR, GRIFFIN_LIM_60)
 
 
 @dataclass(frozen=True)
@@ -47,38 +52,52 @@ def all_iterations(sampling: SamplingConfig, steps: int) -> int:
     return warm + between + sampling.consistency_iterations
 
 
-def systems(sampling: SamplingConfig, checkpoint: str) -> list[System]:
+def systems(sampling: SamplingConfig, checkpoint: str, split: str = "val") -> list[System]:
     """The checkpoint's default, its parts, other numbers of steps, and the floors.
 
     Args:
         sampling: the checkpoint's settings.
         checkpoint: its name or folder, for the commands.
+        split: ``val`` compares ways to sample; ``test`` has the network alone at every number of steps.
     """
 
     def model(name: str, label: str, *settings: str) -> System:
         return System(name, label, ("synthesize", "--checkpoint", checkpoint, *settings))
 
+    own, last = sampling.steps, sampling.consistency_iterations
+    others = [count for count in (1, 3, 6, 12) if count != own]
+    more = [count for count in (*others, MOST_CALLS) if count != own]
+    as_default = [model(calls(n), f"{calls(n)}, as the default", "--steps", str(n)) for n in more]
+    at_end = model(AT_END, f"{own} steps, {last} iterations at the end alone", "--consistency-at", "end")
+    alone = model(ALONE, f"{own} steps, network alone", "--consistency", "0")
+    if split == "test":
+        fewer = ("--consistency", "0", "--steps")
+        parts = [
+            at_end,
+            alone,
+            *(model(f"{calls(n)} alone", f"{calls(n)}, network alone", *fewer, str(n)) for n in others),
+        ]
+    else:
+        label = f"{own} steps, consistent from pure noise on"
+        parts = [model("consistent from noise on", label, "--consistency-at", "steps"), at_end, alone]
+    default = model(DEFAULT, f"**default: {own} steps, mel-consistent sampling**")
+    return [default, *as_default, *parts, *_floors(all_iterations(sampling, own))]
+
+
+def _floors(total: int) -> list[System]:
+    """What needs no network; the last has as many iterations as the default."""
+
     def floor(kind: str, iterations: int, name: str, label: str) -> System:
         command = ("baseline", "--system", kind, "--iterations", str(iterations))
         return System(name, f"no network: {label}", command)
 
-    own, last = sampling.steps, sampling.consistency_iterations
-    total = all_iterations(sampling, own)
     return [
-        model(DEFAULT, f"**default: {own} steps, mel-consistent sampling**"),
-        *(model(_calls(n), f"{_calls(n)}, as the default", "--steps", str(n)) for n in (1, 3, 12, 50)),
-        model("consistent from noise on", f"{own} steps, consistent from pure noise on", "--consistency-at", "steps"),
-        model(AT_END, f"{own} steps, {last} iterations at the end alone", "--consistency-at", "end"),
-        model(ALONE, f"{own} steps, network alone", "--consistency", "0"),
-        floor(GRIFFIN_LIM, 60, "Griffin-Lim", "Griffin-Lim, 60 iterations (librosa)"),
-        floor(MEL_CONSISTENCY, 60, "60 from noise", "60 consistency iterations from noise"),
+        floor(GRIFFIN_LIM, 60, GRIFFIN_LIM_60, "Griffin-Lim, 60 iterations (librosa)"),
+        floor(MEL_CONSISTENCY, 60, SHORT_FLOOR, "60 consistency iterations from noise"),
         floor(MEL_CONSISTENCY, total, FLOOR, f"{total} consistency iterations from noise, as many as in the default"),
     ]
 
 
-def _calls(count: int) -> str:
+def calls(count: int) -> str:
+    """So many network calls, in words."""
     return "1 step" if count == 1 else f"{count} steps"
-
-
-# Pitch takes seconds for each output; of these it is measured.
-PITCHED = (DEFAULT, FLOOR)

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 import quality_page
 import quality_systems
+import quality_tables
 from diffwave.audio import read_audio
 from diffwave.baseline import griffin_lim
 from diffwave.cli import baseline, synthesize
@@ -25,36 +27,41 @@ def _score(mean: float) -> dict[str, float]:
     return {"mean": mean, "low": mean - 0.25, "high": mean + 0.25, "median": mean}
 
 
-def _results() -> dict[str, Any]:
+def _results(split: str = "val") -> dict[str, Any]:
     """What an evaluation of two systems would leave."""
-    names = (*quality_page.COLUMNS, *quality_page.ENERGY, *quality_page.PITCH)
+    names = (*quality_tables.COLUMNS, *quality_tables.ENERGY, *quality_tables.PITCH)
     scores = {name: _score(2.0 + i) for i, name in enumerate(names)}
-    chosen = quality_systems.systems(SamplingConfig(consistency_iterations=3), "default")
+    chosen = quality_systems.systems(SamplingConfig(consistency_iterations=3), "default", split)
     compared = {"difference": 0.5, "low": 0.25, "high": 0.75, "a_better": 3, "n": 4, "p_holm": 0.0001}
     return {
         "labels": {system.name: system.label for system in chosen},
         "commands": {system.name: system.line for system in chosen},
-        "systems": [{"name": system.name, "rows": 4, "speakers": 4, "scores": scores} for system in chosen],
+        "systems": [
+            {"name": system.name, "rows": 4, "speakers": 4, "status": {"ok": 4}, "scores": scores} for system in chosen
+        ],
         "comparisons": [
             {"a": "default", "b": other, "metric": "pesq_wb", **compared}
             for other in (quality_systems.FLOOR, "50 steps")
         ],
-        "split": "val",
+        "split": split,
         "command": "python benchmarks/quality.py",
         "training": {"iterations": 7, "batch_size": 2, "crop_seconds": 0.5, "seconds": 60, "device": "cpu"},
-        "environment": {"processor": "x", "threads": 2, "python": "3", "torch": "2", "device": "cpu"},
-        "pitch": {"systems": [{"name": "default", "scores": scores}]},
+        "environments": {
+            system.name: {"processor": "x", "threads": 2, "python": "3", "torch": "2", "device": "cpu"}
+            for system in chosen
+        },
+        "pitch": {"systems": [{"name": "default", "rows": 4, "status": {"ok": 4}, "scores": scores}]},
     }
 
 
 def test_table_shows_each_system_with_half_of_its_interval() -> None:
     results = _results()
     results["systems"][0]["scores"] = {**results["systems"][0]["scores"], "estoi": _score(3.0) | {"mean": None}}
-    header, _, row, *_ = quality_page.table(results).splitlines()
+    header, _, row, *_ = quality_tables.table(results).splitlines()
     assert header.startswith("| system | PESQ-WB | ESTOI")
     assert row.startswith("| **default: 6 steps, mel-consistent sampling** | 2.00 ± 0.25 | — |")
     assert "| +6.000 ± 0.250 | 7.000 |" in row
-    assert len(quality_page.table(results, names=["default"]).splitlines()) == 3
+    assert len(quality_tables.table(results, names=["default"]).splitlines()) == 3
 
 
 def test_page_has_every_table_and_the_command_of_every_row() -> None:
@@ -68,15 +75,93 @@ def test_page_has_every_table_and_the_command_of_every_row() -> None:
     assert "7 iterations of 2 crops of 0.5 s, 1 minutes on cpu" in text
 
 
-def test_the_default_setting_is_marked_and_every_system_has_its_folder() -> None:
-    chosen = quality_systems.systems(Vocoder.from_pretrained("default", device="cpu").config.sampling, "default")
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_the_default_setting_is_marked_and_every_system_has_its_folder(split: str) -> None:
+    sampling = Vocoder.from_pretrained("default", device="cpu").config.sampling
+    chosen = quality_systems.systems(sampling, "default", split)
     assert [s.name for s in chosen if s.label.startswith("**")] == [quality_systems.DEFAULT]
-    assert {quality_systems.FLOOR, quality_systems.ALONE, *quality_systems.PITCHED} <= {s.name for s in chosen}
+    assert {*quality_systems.ELSEWHERE, *quality_systems.FLOORS, *quality_page.SHOWN} <= {s.name for s in chosen}
     assert len({s.folder for s in chosen}) == len(chosen)
     for system in chosen:
         command = system.line.replace("REFERENCE", "in").replace("diffwave ", "").split()
         parse = {"synthesize": synthesize.parser, "baseline": baseline.parser}[command[0]]
         assert parse().parse_args(command[1:]).output == Path("OUT")
+
+
+def test_the_test_split_has_default_and_network_alone_at_every_number_of_calls() -> None:
+    chosen = quality_systems.systems(SamplingConfig(steps=6, consistency_iterations=3), "x", "test")
+    settings = [system.command[3:] for system in chosen if system.command[0] == "synthesize"]
+    alone = [("--consistency", "0", "--steps", count) for count in ("1", "3", "12")]
+    wanted = [(), *(("--steps", count) for count in ("1", "3", "12", "50")), ("--consistency-at", "end")]
+    assert sorted(settings) == sorted([*wanted, ("--consistency", "0"), *alone])
+    assert [s.name for s in chosen if s.command[0] == "baseline"] == list(quality_systems.FLOORS)
+
+
+@pytest.mark.parametrize("own", [1, 12, 50])
+def test_another_default_number_of_calls_is_no_second_row(own: int) -> None:
+    for split in ("val", "test"):
+        chosen = quality_systems.systems(SamplingConfig(steps=own), "x", split)
+        assert len({s.name for s in chosen}) == len({s.label for s in chosen}) == len(chosen)
+        assert all(s.command[-2:] != ("--steps", str(own)) for s in chosen)
+
+
+def test_page_of_the_test_split_begins_with_the_goals() -> None:
+    text = quality_page.page(_results("test"))
+    sections = [line for line in text.splitlines() if line.startswith("## ")]
+    assert sections == [
+        "## Goals",
+        "## Every system",
+        "## Energy and silence",
+        "## Pitch",
+        "## The command of each row",
+    ]
+    assert "(results.csv)" in text
+    assert "results-test" not in text
+    other = quality_page.page(_results())
+    assert "## Goals" not in other
+    assert "(results-val.csv)" in other
+
+
+def test_the_best_floor_is_compared_in_full_if_it_is_another() -> None:
+    title = "The default beside the floor with the largest PESQ, paired by utterance"
+    results = _results("test")
+    best = next(system for system in results["systems"] if system["name"] == quality_systems.SHORT_FLOOR)
+    best["scores"] = {**best["scores"], "pesq_wb": _score(3.0)}
+    results["comparisons"].append({**results["comparisons"][0], "b": best["name"], "verdict": "a"})
+    text = quality_page.page(results)
+    assert title in text
+    assert "| 2.00 against 3.00: +0.50 [+0.25, +0.75]; better in 3 of 4 | met |" in text
+    best["scores"] = {**best["scores"], "pesq_wb": _score(1.0)}
+    most = next(system for system in results["systems"] if system["name"] == quality_systems.FLOOR)
+    most["scores"] = {**most["scores"], "pesq_wb": _score(3.0)}
+    results["comparisons"][0]["verdict"] = "b"
+    text = quality_page.page(results)
+    assert title not in text
+    assert "better in 3 of 4 | **missed** |" in text
+
+
+def test_page_says_what_is_missing_and_that_conditions_differ() -> None:
+    results = _results()
+    text = quality_page.page(results)
+    assert text.count("Synthesized on x, 2 threads") == 1
+    assert "lack a score" not in text
+    results["systems"][1]["status"] = {"ok": 3}
+    results["environments"]["1 step"]["threads"] = 1
+    text = quality_page.page(results)
+    assert "left out of its mean: 1 step, as the default: 1." in text
+    assert "Synthesized on x, 1 thread, Python 3, torch 2, the networks on cpu (1 step, as the default)." in text
+    assert text.count("Synthesized on") == 2
+
+
+def test_one_speaker_has_means_without_intervals() -> None:
+    results = _results()
+    results["systems"][0]["scores"] = {
+        **results["systems"][0]["scores"],
+        "estoi": _score(3.0) | {"low": None, "high": None},
+    }
+    results["comparisons"][0] |= {"low": None, "high": None, "p_holm": None}
+    assert "| 2.00 ± 0.25 | 3.000 |" in quality_tables.table(results)
+    assert "| PESQ-WB | +0.50 | — | 3 of 4 | — |" in quality_page.page(results)
 
 
 def test_the_floor_has_as_many_iterations_as_the_default() -> None:
