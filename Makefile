@@ -27,15 +27,15 @@ lint: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Rewrites docs/results-val.*, the README's tables and its picture: make results DATA=path/to/LibriSpeech
+# Rewrites docs/results-val.* and the picture of the diffusion: make results DATA=path/to/LibriSpeech
 DATA ?= data/LibriSpeech
 results: install
 	mkdir -p docs/images
 	$(BIN)/diffwave show-diffusion diffwave/assets/utterance.flac --output docs/images/diffusion.png --force
 	$(BIN)/python benchmarks/quality.py --data $(DATA) --split val
 
-# Rewrites docs/results.*, the final page, of the test split and of the corpora in OTHER (a folder for each): most of an
-# hour with the machine to itself. After an interruption RESUME=1 keeps what was made by the same command and checkpoint.
+# Rewrites docs/results.*, the final page, and the README's tables: of the test split, and of the corpora in OTHER (a
+# folder for each); most of an hour with the machine to itself. After an interruption RESUME=1 keeps what was made by the same command and checkpoint.
 OTHER ?=
 RESUME ?=
 results-test: install

@@ -8,7 +8,7 @@ evaluate`` for all of them, and once more for the pitch of some. All outputs are
 that nothing else runs while they are timed. ``--other`` names a folder of other corpora, a folder for each.
 
 Writes ``docs/results-SPLIT.md``, ``.json`` (the evaluation's summary) and ``.csv`` (every utterance), for the ``test``
-split ``docs/results.*``; for the ``val`` split also the table in the README. With ``--limit`` or another checkpoint the
+split ``docs/results.*`` and the tables in the README. With ``--limit`` or another checkpoint the
 page goes to ``outputs/`` instead, where the report with players and spectrograms lies too. After an interruption
 ``--resume`` keeps what is complete and was made by the same command, checkpoint and recordings.
 """
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }
     print(table(results))
     whole = options.limit is None and options.checkpoint == "default"
-    if whole and options.split == "val":
+    if whole and options.split == FINAL:
         shown = [each for each in works if each.system.name in SHOWN]
         evaluate(shown, ("default",), work / "picture", options.device)
         write_readme(results, work / "picture" / "scores.png")

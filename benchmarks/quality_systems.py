@@ -10,6 +10,7 @@ from diffwave.baseline import GRIFFIN_LIM, MEL_CONSISTENCY
 from diffwave.config import SamplingConfig
 
 DEFAULT, ALONE, AT_END = "default", "network alone", "consistent at the end"
+UNREFINED = "without the refiner"
 # As many iterations as the default works with altogether, so that what is left is the network's.
 FLOOR = "as many from noise"
 GRIFFIN_LIM_60, SHORT_FLOOR = "Griffin-Lim", "60 from noise"
@@ -46,10 +47,14 @@ class System:
 
 
 def all_iterations(sampling: SamplingConfig, steps: int) -> int:
-    """Iterations of mel consistency in a synthesis by default settings, before, between and after the calls."""
+    """Iterations of mel consistency in a synthesis by default settings: before, between and after the calls.
+
+    Those of the refiner count twice, for they push towards two mels.
+    """
     warm = sampling.warm_iterations if sampling.guided and sampling.consistency_at == "warm" else 0
     between = (steps - 1) * sampling.step_iterations if sampling.guided else 0
-    return warm + between + sampling.consistency_iterations
+    refined = 2 * sampling.refinements * sampling.refinement_iterations if sampling.consistency_iterations else 0
+    return warm + between + sampling.consistency_iterations + refined
 
 
 def systems(sampling: SamplingConfig, checkpoint: str, split: str = "val") -> list[System]:
@@ -81,7 +86,8 @@ def systems(sampling: SamplingConfig, checkpoint: str, split: str = "val") -> li
         label = f"{own} steps, consistent from pure noise on"
         parts = [model("consistent from noise on", label, "--consistency-at", "steps"), at_end, alone]
     default = model(DEFAULT, f"**default: {own} steps, mel-consistent sampling**")
-    return [default, *as_default, *parts, *_floors(all_iterations(sampling, own))]
+    unrefined = [model(UNREFINED, f"{own} steps, without the refiner", "--refinements", "0")] * bool(sampling.refinements)
+    return [default, *unrefined, *as_default, *parts, *_floors(all_iterations(sampling, own))]
 
 
 def _floors(total: int) -> list[System]:

@@ -171,6 +171,8 @@ def test_the_floor_has_as_many_iterations_as_the_default() -> None:
     assert count(dataclasses.replace(settings, consistency_at="steps"), 6) == 7 + 5 * 5
     assert count(dataclasses.replace(settings, consistency_at="warm"), 6) == 11 + 5 * 5 + 7
     assert count(SamplingConfig(consistency_at="warm"), 6) == 0
+    refined = dataclasses.replace(settings, refinements=3, refinement_iterations=4)
+    assert count(refined, 6) == 7 + 2 * 3 * 4
 
 
 def test_block_is_replaced_and_the_rest_kept() -> None:
