@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from diffwave.baseline import GRIFFIN_LIM, MEL_CONSISTENCY
 from diffwave.config import SamplingConfig
+from diffwave.config.sampling import SAMPLERS
 
 DEFAULT, ALONE, AT_END = "default", "network alone", "consistent at the end"
 UNREFINED = "without the refiner"
@@ -63,7 +64,8 @@ def systems(sampling: SamplingConfig, checkpoint: str, split: str = "val") -> li
     Args:
         sampling: the checkpoint's settings.
         checkpoint: its name or folder, for the commands.
-        split: ``val`` compares ways to sample; ``test`` has the network alone at every number of steps.
+        split: ``val`` compares ways to sample with as many network calls; ``test`` has the network alone at every
+            number of steps.
     """
 
     def model(name: str, label: str, *settings: str) -> System:
@@ -85,9 +87,15 @@ def systems(sampling: SamplingConfig, checkpoint: str, split: str = "val") -> li
     else:
         label = f"{own} steps, consistent from pure noise on"
         parts = [model("consistent from noise on", label, "--consistency-at", "steps"), at_end, alone]
+        parts += [
+            model(f"{kind} alone", f"{own} steps, network alone, {kind}", "--consistency", "0", "--sampler", kind)
+            for kind in SAMPLERS
+            if kind != sampling.sampler
+        ]
     default = model(DEFAULT, f"**default: {own} steps, mel-consistent sampling**")
-    unrefined = [model(UNREFINED, f"{own} steps, without the refiner", "--refinements", "0")] * bool(sampling.refinements)
-    return [default, *unrefined, *as_default, *parts, *_floors(all_iterations(sampling, own))]
+    unrefined = model(UNREFINED, f"{own} steps, without the refiner", "--refinements", "0")
+    refined = [default, unrefined] if sampling.refinements else [default]
+    return [*refined, *as_default, *parts, *_floors(all_iterations(sampling, own))]
 
 
 def _floors(total: int) -> list[System]:

@@ -42,6 +42,12 @@ _TRAINING = (
     ("processes", "processes", ""),
     ("seed", "seed", ""),
 )
+_REFINER = (
+    ("iterations of the refiner", "iterations", ""),
+    ("outputs that it learned from", "crops", ""),
+    ("error of a held-out output's finer mel, weighted by loudness", "error_before", " nat"),
+    ("the same of the refiner's answer", "error_after", " nat"),
+)
 _SCORES = (
     ("PESQ-WB (higher is better)", "pesq_wb", ""),
     ("log-mel distance (lower is better)", "mel_distance", " nat"),
@@ -155,7 +161,9 @@ def _training(story: dict[str, Any]) -> str:
     seconds = story.get("seconds")
     hours = seconds / 3600 if isinstance(seconds, int | float) else None
     weights = "of the best validation of the run" if story.get("best") is True else None
-    return _section("Training", _known({**story, "hours": hours, "weights": weights}, _TRAINING))
+    refiner = story.get("refiner")
+    rows = _known(refiner, _REFINER) if isinstance(refiner, dict) else []
+    return _section("Training", _known({**story, "hours": hours, "weights": weights}, _TRAINING) + rows)
 
 
 def _figures(story: dict[str, Any]) -> str:

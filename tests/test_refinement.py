@@ -147,7 +147,10 @@ def test_a_checkpoint_keeps_its_refiner_and_synthesis_uses_it(tmp_path: Path, sp
 
 
 def test_the_card_and_the_count_of_parameters_tell_of_the_refiner() -> None:
-    text = model_card(checkpoint(), "x")
+    story = {"refiner": {"iterations": 1234, "crops": 56, "error_before": 0.21, "error_after": 0.16}}
+    text = model_card(dataclasses.replace(checkpoint(), training=story), "x")
+    assert "| iterations of the refiner | 1,234 |" in text
+    assert "| the same of the refiner's answer | 0.16 nat |" in text
     assert "2 times 4 iterations towards the mel and the finer mel" in text
     parameters = sum(p.numel() for module in (DiffWave(MODEL), Refiner(MODEL)) for p in module.parameters())
     assert f"| parameters | {parameters:,} |" in text
