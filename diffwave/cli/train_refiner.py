@@ -106,6 +106,7 @@ def _speak(vocoder: Vocoder, utterances: list[Utterance], settings: RefinerTrain
     from diffwave.training.refinement import speak
 
     count = min(settings.crops, len(utterances))
+    log.info("speaking %d crops of %.1f s", count, settings.crop_seconds)
     with tqdm(total=count, unit="crop", disable=None, dynamic_ncols=True, file=sys.stderr) as bar:
         return speak(vocoder, utterances, settings, lambda: bar.update() and None)
 
