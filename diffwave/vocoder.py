@@ -141,6 +141,22 @@ class Vocoder:
         mel: Tensor = self.front_end(F.pad(batch, (0, -batch.shape[-1] % self.hop_length)))
         return mel[0] if wav.ndim == 1 else mel
 
+    def settings(
+        self, consistency: int | None = None, at: str | None = None, refinements: int | None = None
+    ) -> SamplingConfig:
+        """The checkpoint's settings of sampling with what a caller asks for.
+
+        Args:
+            consistency, at, refinements: see :meth:`synthesize`.
+
+        Raises:
+            ValueError: for impossible numbers, an unknown place, or refinements without a refiner.
+        """
+        settings = chosen_sampling(self.config.sampling, consistency, at, refinements)
+        if settings.refinements and self.refiner is None:
+            raise ValueError(f"refinements: expected 0, for this model has no refiner; got {refinements}")
+        return settings
+
     def sampler(
         self,
         steps: int | str | None = None,
@@ -265,22 +281,6 @@ class Vocoder:
 
         with torch.inference_mode():
             return in_pieces(run, batch, self._release, self._describe)
-
-    def settings(
-        self, consistency: int | None = None, at: str | None = None, refinements: int | None = None
-    ) -> SamplingConfig:
-        """The checkpoint's settings of sampling with what a caller asks for.
-
-        Args:
-            consistency, at, refinements: see :meth:`synthesize`.
-
-        Raises:
-            ValueError: for impossible numbers, an unknown place, or refinements without a refiner.
-        """
-        settings = chosen_sampling(self.config.sampling, consistency, at, refinements)
-        if settings.refinements and self.refiner is None:
-            raise ValueError(f"refinements: expected 0, for this model has no refiner; got {refinements}")
-        return settings
 
     def _check(self, mel: Tensor) -> None:
         """Refuse what cannot be a mel; only warn of what looks strange, for it may be a strange recording."""
