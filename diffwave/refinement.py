@@ -100,6 +100,8 @@ class Refiner(nn.Module):
     def guess(self, mel: Tensor) -> Tensor:
         """Finer log-mel of a sound as steady and as flat within its bands as the mel allows, ``[B, M, 2 F]``."""
         envelope = self.coarse.envelope(mel)[:, ::DIVISION]
+        if self.coarse.config.stft_normalized:
+            envelope = envelope * self.coarse.geometry.window(mel.device, mel.dtype).square().sum().sqrt()
         # A window of half the length has half the energy, and so has the power of noise in a bin.
         return self.fine.compress(self.fine.filterbank @ envelope * DIVISION**-0.5).repeat_interleave(DIVISION, dim=-1)
 

@@ -58,7 +58,9 @@ def test_finer_frames_lie_within_the_mels_own(speech: Tensor) -> None:
     assert loudness[21] > loudness[20]
 
 
-@pytest.mark.parametrize("mel", [MelConfig(), MelConfig(log="log10", floor=1e-10, framing="centre")])
+@pytest.mark.parametrize(
+    "mel", [MelConfig(), MelConfig(log="log10", floor=1e-10, framing="centre"), MelConfig(stft_normalized=True)]
+)
 def test_the_guess_is_right_for_steady_noise(mel: MelConfig) -> None:
     refiner = Refiner(dataclasses.replace(MODEL, mel=mel))
     noise = 0.1 * torch.randn(1, 256 * 400, generator=torch.Generator().manual_seed(0))
