@@ -42,10 +42,15 @@ def loudness_weights(config: DiffusionConfig, front_end: MelSpectrogram, mel: Te
         mel: log-mel of the crops with context, shape ``[B, M, F]``.
     """
     amplitude, geometry = filter_frames(config, front_end, mel)  # [B, K, F'], 1 where speech is of usual level
-    exponent = (config.prior_exponent if config.prior == "spectral" else 0.0) - 1 + LOUDNESS_EXPONENT
+    # Of the waveform's errors; an error in the domain of the diffusion is as many times one of them.
+    values = amplitude.pow(2 * (LOUDNESS_EXPONENT - 1))
+    if config.prior == "spectral":
+        values = values * amplitude.pow(2 * config.prior_exponent)
+    elif config.prior == "energy":
+        values = values * amplitude.square().mean(dim=1, keepdim=True).pow(config.prior_exponent)
     sample_rate = front_end.config.sample_rate
     density = critical_band_density(torch.linspace(0, sample_rate / 2, amplitude.shape[1], device=mel.device))
-    return Weights((density / density.mean())[:, None] * amplitude.pow(2 * exponent), geometry)
+    return Weights((density / density.mean())[:, None] * values, geometry)
 
 
 def critical_band_density(frequency: Tensor) -> Tensor:

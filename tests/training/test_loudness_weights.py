@@ -53,7 +53,9 @@ def test_an_error_weighs_by_the_critical_bands_at_its_frequency() -> None:
     assert low / high == pytest.approx(float(expected[0] / expected[1]), rel=0.15)
 
 
-@pytest.mark.parametrize(("prior", "exponent"), [("spectral", 0.75 - 1 + 0.46), ("standard", -1 + 0.46)])
+@pytest.mark.parametrize(
+    ("prior", "exponent"), [("spectral", 0.75 - 1 + 0.46), ("energy", 0.75 - 1 + 0.46), ("standard", -1 + 0.46)]
+)
 def test_an_error_weighs_by_the_level_around_it(prior: str, exponent: float) -> None:
     config = dataclasses.replace(SPECTRAL, prior=prior, prior_exponent=0.75)
     soft, loud = (weights(noise(level), config).values.mean() for level in (0.02, 0.08))
