@@ -6,6 +6,7 @@ A file's suffix decides what it is. A folder is walked, and its structure is kep
 from __future__ import annotations
 
 import os
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +19,20 @@ MEL_SUFFIXES = (".npy", ".pt")
 
 class InputError(ValueError):
     """An input that cannot become an output; the message names it."""
+
+
+def try_out(folder: Path, made: str = "--output") -> None:
+    """Make a folder and write to it: better now than after long work.
+
+    Raises:
+        InputError: if that fails; ``made`` is what the folder was named with.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(f"{made} {folder}: expected a folder that can be written; {reason(error)}") from None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import tempfile
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,8 +16,7 @@ from diffwave.cli.arguments import (
     path_argument,
     seconds_argument,
 )
-from diffwave.cli.errors import reason
-from diffwave.cli.plan import InputError
+from diffwave.cli.plan import InputError, try_out
 from diffwave.cli.search_results import LOG_NAME, Found, SearchSettings, as_json, as_table
 
 if TYPE_CHECKING:
@@ -85,7 +83,7 @@ def main(arguments: list[str]) -> int:
     checkpoint = load_checkpoint(source)
     counts = _counts(options.steps, checkpoint.config.diffusion.steps)
     objective = _objective(options, choose_recordings(options.inputs, options.utterances))
-    _try_out(target, "--output" if options.output else "--checkpoint")
+    try_out(target, "--output" if options.output else "--checkpoint")
     settings = _settings(options, objective)
     found: list[Found] = []
     try:
@@ -111,16 +109,6 @@ def _target(source: Path, options: argparse.Namespace) -> Path:
     if there and not options.force:
         raise InputError(f"--output {folder} holds {', '.join(there)}; --force replaces it")
     return folder
-
-
-def _try_out(folder: Path, made: str) -> None:
-    """Make the folder and write to it: better now than after the first long search."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise InputError(f"{made} {folder}: expected a folder that can be written; {reason(error)}") from None
 
 
 def _counts(wanted: list[range] | None, trained: int) -> list[int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -23,7 +22,7 @@ from diffwave.cli.arguments import (
     steps_argument,
 )
 from diffwave.cli.errors import one_line, reason
-from diffwave.cli.plan import InputError, Job, plan_jobs
+from diffwave.cli.plan import InputError, Job, plan_jobs, try_out
 from diffwave.cli.results import Result, Settings, as_json, as_table, record
 from diffwave.config.sampling import PLACES, SAMPLERS
 
@@ -88,7 +87,7 @@ def main(arguments: list[str]) -> int:
 
         vocoder = Vocoder.from_pretrained(options.checkpoint, options.device, options.backend, options.precision)
         settings = _settings(vocoder, options)
-        _make_folder(options.output)
+        try_out(options.output)
         try:
             _synthesize_all(vocoder, jobs, options, results, errors)
         finally:
@@ -120,16 +119,6 @@ def _settings(vocoder: Vocoder, options: argparse.Namespace) -> Settings:
     rounds = chosen.refinements if chosen.consistency_iterations else 0
     consistency = (chosen.consistency_iterations, place, rounds)
     return Settings(name, kind, len(sampler), sampler.steps.tolist(), *consistency, options.seed, *ran)
-
-
-def _make_folder(folder: Path) -> None:
-    """Make the output folder and try it out: better now than after the first long synthesis."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise InputError(f"--output {folder}: expected a folder that can be written; {reason(error)}") from None
 
 
 def _complain(line: str) -> None:

@@ -61,13 +61,15 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str]) -> int:
     """Speak, learn, write."""
     from diffwave.checkpoint import CONFIG_NAME, WEIGHTS_NAME, checkpoint_folder, load_checkpoint, save_checkpoint
+    from diffwave.cli.errors import reason
     from diffwave.cli.export import CARD_NAME, check_output
+    from diffwave.cli.plan import InputError, try_out
     from diffwave.cli.train import compose_config
     from diffwave.config import RefinerConfig
     from diffwave.data import spread, training_and_validation
     from diffwave.files import write_text
     from diffwave.model_card import model_card
-    from diffwave.training.refinement import RefinerTraining, with_shape
+    from diffwave.training.refinement import RefinerTraining, long_enough, with_shape
     from diffwave.vocoder import Vocoder
 
     options = parser().parse_args(arguments)
@@ -81,9 +83,13 @@ def main(arguments: list[str]) -> int:
     settings = RefinerTraining(
         iterations=options.iterations, crops=options.crops, crop_seconds=options.crop_seconds, seed=options.seed
     )
+    # What cannot work is said before the hours that speaking may take.
+    taught = long_enough("training", spread(training), config.mel, settings)
+    tested = long_enough("validation", spread(validation), config.mel, settings)[:_VALIDATION]
     vocoder = Vocoder(checkpoint, options.device)
-    spoken = _speak(vocoder, spread(training), settings)
-    heldout = _speak(vocoder, spread(validation)[:_VALIDATION], settings)
+    try_out(options.output)
+    spoken = _speak(vocoder, taught, settings)
+    heldout = _speak(vocoder, tested, settings)
     learner = _learn(config, spoken, heldout, settings)
     before, after = learner.errors()
     story = {
@@ -94,8 +100,11 @@ def main(arguments: list[str]) -> int:
     }
     result = checkpoint.with_refiner(learner.result, config)
     result = dataclasses.replace(result, training={**result.training, "refiner": story})
-    save_checkpoint(options.output, result, options.half)
-    write_text(options.output / CARD_NAME, model_card(result, options.output.resolve().name))
+    try:
+        save_checkpoint(options.output, result, options.half)
+        write_text(options.output / CARD_NAME, model_card(result, options.output.resolve().name))
+    except OSError as error:
+        raise InputError(f"--output {options.output}: expected a folder that can be written; {reason(error)}") from None
     print(f"{options.output}: finer mels are off by {after:.4f} nat, {before:.4f} without the refiner")
     return 0
 
@@ -105,9 +114,8 @@ def _speak(vocoder: Vocoder, utterances: list[Utterance], settings: RefinerTrain
 
     from diffwave.training.refinement import speak
 
-    count = min(settings.crops, len(utterances))
-    log.info("speaking %d crops of %.1f s", count, settings.crop_seconds)
-    with tqdm(total=count, unit="crop", disable=None, dynamic_ncols=True, file=sys.stderr) as bar:
+    log.info("speaking %d crops of %.1f s", len(utterances), settings.crop_seconds)
+    with tqdm(total=len(utterances), unit="crop", disable=None, dynamic_ncols=True, file=sys.stderr) as bar:
         return speak(vocoder, utterances, settings, lambda: bar.update() and None)
 
 

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from diffwave.audio import read_audio
-from diffwave.config import ModelConfig, RefinerConfig, require
+from diffwave.config import MelConfig, ModelConfig, RefinerConfig, require
 from diffwave.corpus.manifest import Utterance
+from diffwave.data import DataError, read_segment
 from diffwave.refinement import DIVISION, Refiner, refine
 from diffwave.training.errors import TrainingError
 from diffwave.training.learner import moving_average
@@ -56,6 +56,21 @@ class RefinerTraining:
     def __post_init__(self) -> None:
         for name in ("iterations", "batch_size", "crops"):
             require(getattr(self, name) >= 1, f"{name} must be at least 1; got {getattr(self, name)}")
+        require(0 <= self.seed < 2**63, f"seed must be from 0 to below 2 ** 63; got {self.seed}")
+
+    def crop_samples(self, mel: MelConfig) -> int:
+        """Length of a crop in samples, a whole number of frames.
+
+        Raises:
+            ConfigError: if nothing of it would be left to learn from.
+        """
+        frames = round(self.crop_seconds * mel.sample_rate / mel.hop_length)
+        require(
+            frames > 2 * _MARGIN,
+            f"crop_seconds: expected more than {2 * _MARGIN} frames of {mel.hop_length} samples at {mel.sample_rate} "
+            f"Hz; got {self.crop_seconds:g} s, {frames} of them",
+        )
+        return frames * mel.hop_length
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,33 +86,54 @@ class Spoken:
     output: Tensor
 
 
-def speak(
-    vocoder: Vocoder, utterances: list[Utterance], settings: RefinerTraining, progress: Callable[[], None]
-) -> Spoken:
-    """Let the vocoder speak a crop of each utterance that is long enough, without a refiner.
+def long_enough(
+    purpose: str, utterances: list[Utterance], mel: MelConfig, settings: RefinerTraining
+) -> list[Utterance]:
+    """The utterances that a crop fits into, ``settings.crops`` of them at most, spread over all.
 
     Args:
-        vocoder: with its own settings of sampling.
-        utterances: in any order; ``settings.crops`` of them at most, spread over all.
-        settings: how many and how long; each crop has its place and its noise from the seed and its number.
-        progress: called after each.
+        purpose: what they are for, in the message.
+        utterances: in any order, at the mel's rate.
+        mel: of the vocoder.
+        settings: how many and how long.
 
     Raises:
         TrainingError: if no utterance is long enough.
     """
-    samples = round(settings.crop_seconds * vocoder.sample_rate / vocoder.hop_length) * vocoder.hop_length
+    samples = settings.crop_samples(mel)
     long = [utterance for utterance in utterances if utterance.samples >= samples]
     if not long:
-        raise TrainingError(f"expected utterances of at least {samples / vocoder.sample_rate:.1f} s; there are none")
-    chosen = [long[i * len(long) // min(settings.crops, len(long))] for i in range(min(settings.crops, len(long)))]
+        seconds = samples / mel.sample_rate
+        raise TrainingError(f"{purpose}: expected utterances of at least {seconds:.1f} s; there are none")
+    count = min(settings.crops, len(long))
+    return [long[i * len(long) // count] for i in range(count)]
+
+
+def speak(
+    vocoder: Vocoder, utterances: list[Utterance], settings: RefinerTraining, progress: Callable[[], None]
+) -> Spoken:
+    """Let the vocoder speak a crop of each utterance, without a refiner.
+
+    Args:
+        vocoder: with its own settings of sampling.
+        utterances: from :func:`long_enough`.
+        settings: how long; each crop has its place and its noise from the seed and its number.
+        progress: called after each.
+
+    Raises:
+        DataError: if an audio file is not what the list of utterances says, or its samples are not in ``[-1, 1]``.
+    """
+    samples = settings.crop_samples(vocoder.config.mel)
     generator = torch.Generator().manual_seed(settings.seed)
     wavs, outputs = [], []
-    for number, utterance in enumerate(chosen):
-        whole = read_audio(utterance.path, vocoder.sample_rate).wav
-        start = int(torch.randint(len(whole) - samples + 1, (), generator=generator))
-        wavs.append(whole[start : start + samples])
-        seed = settings.seed * len(chosen) + number + 1
-        outputs.append(vocoder.synthesize(vocoder.mel(wavs[-1]), seed=seed, refinements=0).cpu())
+    for number, utterance in enumerate(utterances):
+        start = int(torch.randint(utterance.samples - samples + 1, (), generator=generator))
+        wavs.append(read_segment(utterance, start, samples))
+        seed = settings.seed * len(utterances) + number + 1
+        try:
+            outputs.append(vocoder.synthesize(vocoder.mel(wavs[-1]), seed=seed, refinements=0).cpu())
+        except ValueError as error:
+            raise DataError(f"{utterance.path}: {error}") from None
         progress()
     return Spoken(torch.stack(wavs), torch.stack(outputs))
 
