@@ -155,6 +155,11 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         require(bool(self.run_dir), "run_dir: expected the name of a folder; got nothing")
+        require(
+            not self.model.refiner.dilations,
+            "model.refiner: expected no dilations, for a refiner is taught by diffwave train-refiner when the network "
+            f"has learned; got {self.model.refiner.dilations}",
+        )
         mel = self.model.mel
         crop = self.data.crop_frames * mel.hop_length
         require(

@@ -205,3 +205,9 @@ def test_audio_that_is_not_as_listed_is_named(
     line = capsys.readouterr().err.strip().splitlines()[-1]
     assert "b.wav: expected" in line
     assert message in line
+
+
+def test_training_the_network_makes_no_refiner(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its checkpoints would lack the refiner's weights, and nothing could load them."""
+    assert main(["train", f"data.root={corpus}", "model.refiner.dilations=[1]"]) == 2
+    assert "model.refiner: expected no dilations" in capsys.readouterr().err
