@@ -27,8 +27,9 @@ log = logging.getLogger(__name__)
 
 _DESCRIPTION = """Teach a checkpoint's refiner which finer mel recordings had, from what the checkpoint says of them.
 
-The checkpoint speaks a crop of each training utterance; then the refiner learns, on the CPU. OUTPUT becomes the same
-checkpoint with a refiner and the model card; it may be the checkpoint itself, with --force.
+The checkpoint, which must use mel consistency, speaks a crop of each training utterance; then the refiner learns, on
+the CPU. OUTPUT becomes the same checkpoint with a refiner and the model card; it may be the checkpoint itself, with
+--force.
 
 Data as of diffwave train, such as data=librispeech data.root=data/LibriSpeech."""
 _LOG_EVERY = 500
@@ -78,6 +79,11 @@ def main(arguments: list[str]) -> int:
     checkpoint = load_checkpoint(checkpoint_folder(options.checkpoint))
     shape = RefinerConfig(options.channels, options.hidden, options.dilations)
     config = with_shape(checkpoint.config, shape, options.refinements)
+    if not config.sampling.consistency_iterations:
+        raise InputError(
+            f"--checkpoint {options.checkpoint}: expected one with mel consistency, for a refiner works after it; got "
+            "sampling.consistency_iterations=0 (diffwave export --consistency N sets it)"
+        )
     data = compose_config(options.data).data
     training, validation = training_and_validation(data, config.mel.sample_rate)
     settings = RefinerTraining(

@@ -147,6 +147,14 @@ def test_a_mistake_is_one_line(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_checkpoint_that_would_never_use_its_refiner_gets_none(
+    tiny_checkpoint: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command(tiny_checkpoint, corpus, tmp_path / "out")) == 2
+    assert "expected one with mel consistency, for a refiner works after it" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_cannot_end_well_does_not_begin(
     pushed_checkpoint: Path,
     corpus: Path,
