@@ -20,6 +20,7 @@ from diffwave.cli import (
     search_schedule,
     show_diffusion,
     synthesize,
+    train_refiner,
 )
 from diffwave.cli.main import COMMANDS
 from diffwave.cli.train import compose_config
@@ -45,10 +46,17 @@ def test_command_parses(line: str) -> None:
         command, *arguments = arguments
         module = {"export": listen_export, "serve": listen_serve, "analyze": listen_analyze}[command]
     else:
-        own = {"synthesize": synthesize, "export": export, "show-diffusion": show_diffusion}
+        own = {
+            "synthesize": synthesize,
+            "export": export,
+            "show-diffusion": show_diffusion,
+            "train-refiner": train_refiner,
+        }
         own |= {"evaluate": evaluate, "baseline": baseline, "bench": bench, "search-schedule": search_schedule}
         module = own[command]
-    module.parser().parse_args(arguments)
+    options = module.parser().parse_args(arguments)
+    if command == "train-refiner":
+        compose_config(options.data)
 
 
 def test_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
