@@ -232,8 +232,9 @@ class RefinerLearner:
         """What comes out of one use of the refiner becomes something to learn from, too."""
         once = replace(self.config.sampling, refinements=1)
         pairs = _each(self._spoken.output, self._training.mel)
-        refined = torch.cat([refine(self.result, once, wav, mel) for wav, mel in pairs])
-        self._training.estimates.append(self._deviations(self._training.mel, refined))
+        # One by one: the waveforms of a large corpus together would be gigabytes.
+        rounds = [self._deviations(mel, refine(self.result, once, wav, mel)) for wav, mel in pairs]
+        self._training.estimates.append(torch.cat(rounds))
 
     def _loss(self, refiner: Refiner, mel: Tensor, estimate: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         with torch.autocast(mel.device.type, torch.bfloat16):
