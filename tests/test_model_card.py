@@ -119,7 +119,7 @@ def test_a_card_without_one_of_the_figures_is_the_same_but_for_its_lines(checkpo
 def test_the_packaged_checkpoint_has_a_card() -> None:
     packaged = load_checkpoint(Path(diffwave.__file__).parent / "assets" / "default")
     text = model_card(packaged, "default")
-    assert rows(text)["parameters"] == "2,011,275"
+    assert rows(text)["parameters"] == "2,834,859"
     assert rows(text)["iterations"] == f"{packaged.training['iterations']:,}"
     assert rows(text)["validation loss"] == f"{packaged.training['validation_loss']:.4g}"
     assert (Path(diffwave.__file__).parent / "assets" / "default" / "README.md").read_text(encoding="utf-8") == text

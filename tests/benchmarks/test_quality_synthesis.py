@@ -119,10 +119,10 @@ def test_everything_is_synthesized_before_anything_is_scored(tmp_path: Path, mon
     monkeypatch.setattr(quality, "evaluate", score)
     arguments = ["--data", str(data), "--split", "test", "--other", str(tmp_path / "other"), "--device", "cpu"]
     quality.main([*arguments, "--only", "synthesize"])
-    # 13 systems of the split, 4 of the corpus.
-    assert len(spoken) == len(set(spoken)) == 17
+    # 14 systems of the split, 4 of the corpus.
+    assert len(spoken) == len(set(spoken)) == 18
     assert spoken[0] == "default"
-    assert spoken[13:] == [
+    assert spoken[14:] == [
         f"other-corpora/tongue/{name}" for name in ("default", "network-alone", "as-many-from-noise", "Griffin-Lim")
     ]
     with pytest.raises(ScoringError):
