@@ -127,4 +127,4 @@ def test_everything_is_synthesized_before_anything_is_scored(tmp_path: Path, mon
     ]
     with pytest.raises(ScoringError):
         quality.main([*arguments, "--resume"])
-    assert len(spoken) == 17
+    assert len(spoken) == 18
