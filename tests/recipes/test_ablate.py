@@ -13,6 +13,7 @@ import ablate
 from ablation import laboratory, training
 from ablation.costs import relative_cost
 from ablation.intervals import difference, interval, verdict
+from ablation.page import _fewer
 from ablation.settings import METRICS, Laboratory
 from ablation.summary import summarize
 from ablation.systems import FLOORS, metric_names
@@ -315,6 +316,13 @@ def test_the_page_reads_canned_results(results: Path, capsys: pytest.CaptureFixt
     assert names[1] in ("clean", "stft")
     assert names[7:8] == [LMNT]
     assert all(f"      python ... --variants {name}" in page for name in ("default", "clean", LMNT))
+
+
+def test_rows_that_lack_a_seed_are_named() -> None:
+    rows = [{"name": "default", "seeds": [0, 1]}, {"name": "l1", "seeds": [0]}]
+    [line] = _fewer(rows, [0, 1])
+    assert line.endswith("too narrow: `l1`.")
+    assert _fewer(rows[:1], [0, 1]) == []
 
 
 def test_losses_are_told_where_they_mean_the_same(results: Path) -> None:

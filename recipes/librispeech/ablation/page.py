@@ -41,6 +41,7 @@ def page(document: dict[str, Any]) -> str:
         f"**Machine.** {_machine(document)}",
         _how_to_read(len(seeds)),
         table(document),
+        *_fewer(rows, seeds),
         f"**Reading.** {reading(document)}",
         *_notes(document),
         "## What each row is",
@@ -59,6 +60,14 @@ def _asked(document: dict[str, Any], seeds: list[int]) -> str:
         f"({', '.join(map(str, seeds))}). It then speaks {spoken} of the `val` split ({voices}, none of them in the "
         f"training data) with {STEPS} steps, alone and with {settings['consistency']} iterations of mel consistency. "
         "These are short trainings: they tell which way a lever points at this length, not how good a model becomes."
+    )
+
+
+def _fewer(rows: list[dict[str, Any]], seeds: list[int]) -> list[str]:
+    """Which variants lack seeds, so that their intervals say less."""
+    lacking = [f"`{row['name']}`" for row in rows if len(row["seeds"]) < len(seeds)]
+    return (
+        [f"**Not of every seed**, so that intervals of seeds are too narrow: {', '.join(lacking)}."] if lacking else []
     )
 
 
