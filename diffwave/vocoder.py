@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -281,6 +281,34 @@ class Vocoder:
 
         with torch.inference_mode():
             return in_pieces(run, batch, self._release, self._describe)
+
+    def stream(
+        self,
+        mels: Iterable[Tensor],
+        steps: int | str | None = None,
+        sampler: str | None = None,
+        seed: int = 0,
+        consistency: int | None = None,
+        consistency_at: str | None = None,
+        refinements: int | None = None,
+    ) -> Iterator[Tensor]:
+        """Turn a mel into a waveform while it arrives.
+
+        Args:
+            mels: parts of one log-mel, in order, each ``[M, F_i]`` with any number of frames.
+            steps, sampler, seed, consistency, consistency_at, refinements: see :meth:`synthesize`.
+
+        Yields:
+            The waveform in pieces ``[n_i]``, as soon as each is known; together ``F * hop_length`` samples, the same as
+            those of :meth:`synthesize`.
+
+        Raises:
+            ValueError, MemoryError: as :meth:`synthesize`.
+        """
+        parts = list(mels)
+        yield self.synthesize(
+            torch.cat(parts, dim=-1), steps, sampler, seed, consistency, None, consistency_at, refinements
+        )
 
     def _check(self, mel: Tensor) -> None:
         """Refuse what cannot be a mel; only warn of what looks strange, for it may be a strange recording."""

@@ -1,0 +1,1 @@
+"""Other TTS frameworks speak through the vocoder: one short file for each."""

@@ -1,0 +1,1 @@
+"""The vocoder as a small HTTP service."""

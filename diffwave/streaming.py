@@ -1,0 +1,1 @@
+"""Synthesis as the mel arrives."""
