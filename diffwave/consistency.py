@@ -48,8 +48,13 @@ class MelConsistency(nn.Module):
         self.limit = limit
         self.strength = strength
 
-    def forward(self, wav: Tensor, target: Tensor, iterations: int) -> Tensor:
+    def forward(self, wav: Tensor, target: Tensor, iterations: int, held: int = 0) -> Tensor:
         """Return ``wav`` ``[B, N]`` after ``iterations`` pushes towards the log-mel ``target`` ``[B, M, F]``.
+
+        Args:
+            wav, target, iterations: what is pushed, where to, and how often.
+            held: samples at the start that stay as they are: the rest finds phases that go on from theirs (as in
+                real-time iterative spectrum inversion: Beauregard, Zhu & Wyse 2005).
 
         Raises:
             ValueError: if ``N`` is not a positive multiple of the hop.
@@ -57,8 +62,8 @@ class MelConsistency(nn.Module):
         frames = count_frames(wav, self.mel.geometry)
         goal = self.mel.expand(target).clamp_min(self.mel.config.floor).log().transpose(1, 2)  # [B, F, M]
         if iterations > 0 and self._suits_kernel(wav, goal, frames):
-            return self._push_natively(wav, goal, iterations)
-        return self._push(wav, goal, frames, iterations)
+            return self._push_natively(wav, goal, iterations, held)
+        return self._push(wav, goal, frames, iterations, held)
 
     def _suits_kernel(self, wav: Tensor, goal: Tensor, frames: int) -> bool:
         """Whether the C kernel can take these."""
@@ -70,7 +75,7 @@ class MelConsistency(nn.Module):
             return False  # shapes that broadcast, or do not fit
         return native_consistency.unavailable(self.mel.geometry) is None
 
-    def _push_natively(self, wav: Tensor, goal: Tensor, iterations: int) -> Tensor:
+    def _push_natively(self, wav: Tensor, goal: Tensor, iterations: int, held: int) -> Tensor:
         return native_consistency.push(
             wav,
             goal,
@@ -80,9 +85,10 @@ class MelConsistency(nn.Module):
             momentum=self.momentum,
             limit=self.limit,
             floor=self.mel.config.floor,
+            held=held,
         )
 
-    def _push(self, wav: Tensor, goal: Tensor, frames: int, iterations: int) -> Tensor:
+    def _push(self, wav: Tensor, goal: Tensor, frames: int, iterations: int, held: int) -> Tensor:
         """All iterations in PyTorch, which defines what they are."""
         transform = FrameTransform(self.mel.geometry, frames, wav.device, wav.dtype)
         weights = self.mel.filterbank.to(wav.dtype)
@@ -90,6 +96,8 @@ class MelConsistency(nn.Module):
         projected, moved = wav, wav
         for _ in range(iterations):
             last, projected = projected, self._project(moved, goal, transform, bands, bins)
+            if held:
+                projected = torch.cat([wav[:, :held], projected[:, held:]], dim=1)
             moved = torch.lerp(last, projected, 1 + self.momentum)
         return projected
 
@@ -113,6 +121,7 @@ def push_together(
     targets: Sequence[tuple[MelConsistency, Tensor]],
     iterations: int,
     momentum: float = MOMENTUM,
+    held: int = 0,
 ) -> Tensor:
     """Push a waveform towards several mels at once: in each iteration towards one after the other.
 
@@ -122,12 +131,13 @@ def push_together(
             word.
         iterations: of all of them.
         momentum: weight of the last change of an iteration added to its result, in ``[0, 1)``.
+        held: samples at the start that stay as they are.
     """
     projected, moved = wav, wav
     for _ in range(iterations):
         last, projected = projected, moved
         for consistency, target in targets:
-            projected = consistency(projected, target, 1)
+            projected = consistency(projected, target, 1, held)
         moved = torch.lerp(last, projected, 1 + momentum)
     return projected
 

@@ -120,6 +120,7 @@ class Denoiser:
         callback: Callback | None = None,
         shifts: Tensor | None = None,
         guide: Guide | None = None,
+        first: int = 0,
     ) -> Tensor:
         """Walk from noise to the end of a sampler.
 
@@ -130,6 +131,7 @@ class Denoiser:
             callback: see :meth:`Sampler.sample`.
             shifts: of the sampler's steps, where they are known already.
             guide: keeps the clean estimates near the mels.
+            first: position of the noise's first sample in the utterance.
 
         Returns:
             Shape ``[B, N]``, ``N = P * squeeze``, float32.
@@ -142,7 +144,7 @@ class Denoiser:
         rows = iter((self.shifts(sampler) if shifts is None else shifts).flip(0))
 
         def draw(index: int) -> Tensor:
-            return white_noise(seed, index, samples, device=device).expand(examples, -1)
+            return white_noise(seed, index, samples, first, device).expand(examples, -1)
 
         def predict_noise(noisy: Tensor, step: Tensor) -> Tensor:
             with self.choice.arithmetic():

@@ -10,7 +10,7 @@ open (:mod:`diffwave.refinement`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -35,12 +35,15 @@ class MelGuide:
         targets: the log-mel ``[b, M, F]`` and the prior of each group of ``b`` examples of one length, in order.
         settings: how often to push.
         refiner: that finds finer mels for the result, if there is one.
+        pasts: how the waveform of each group begins, ``[b, n]`` with the same ``n`` for all, where that is known; it
+            is held, and the rest goes on from it.
     """
 
     front_end: MelSpectrogram
     targets: Sequence[tuple[Tensor, Prior]]
     settings: SamplingConfig
     refiner: Refiner | None = None
+    pasts: Sequence[Tensor] = ()
 
     def start(self, noise: Tensor) -> Tensor | None:
         """A consistent estimate in the domain of the diffusion, made of white noise, ``[B, N]``; None if not wanted."""
@@ -56,32 +59,39 @@ class MelGuide:
 
     def finish(self, white: Tensor) -> list[Tensor]:
         """From the domain of the diffusion ``[B, N]`` to the waveforms ``[b, N]`` of each group, pushed if so set."""
-        iterations = self.settings.consistency_iterations
+        wavs = self._waveforms(white)
+        if not self.settings.consistency_iterations:
+            return wavs
+        return [self._finish(wav, mel) for wav, (mel, _) in zip(wavs, self.targets, strict=True)]
+
+    def _finish(self, wav: Tensor, mel: Tensor) -> Tensor:
+        iterations, held = self.settings.consistency_iterations, self._held
+        wav = MelConsistency(self.front_end)(wav, mel, iterations, held)
+        if self.refiner is None or not self.settings.refinements:
+            return wav
+        return refine(self.refiner, self.settings, wav, mel, held)
+
+    @property
+    def _held(self) -> int:
+        return self.pasts[0].shape[1] if self.pasts else 0
+
+    def _waveforms(self, white: Tensor) -> list[Tensor]:
+        """Of each group, without what lies beyond its end and with the past in its place."""
         wavs, row = [], 0
-        for mel, prior in self.targets:
-            wav = prior.color(white[row : row + len(mel), : self._samples(mel)])
-            wavs.append(self._finish(wav, mel) if iterations else wav)
+        for index, (mel, prior) in enumerate(self.targets):
+            samples = mel.shape[-1] * self.front_end.config.hop_length
+            wav = prior.color(white[row : row + len(mel), :samples])
+            wavs.append(torch.cat([self.pasts[index], wav[:, self._held :]], dim=1) if self.pasts else wav)
             row += len(mel)
         return wavs
 
-    def _finish(self, wav: Tensor, mel: Tensor) -> Tensor:
-        wav = MelConsistency(self.front_end)(wav, mel, self.settings.consistency_iterations)
-        if self.refiner is None or not self.settings.refinements:
-            return wav
-        return refine(self.refiner, self.settings, wav, mel)
-
-    def _samples(self, mel: Tensor) -> int:
-        return mel.shape[-1] * self.front_end.config.hop_length
-
-    def _push(self, white: Tensor, consistency: Callable[[Tensor, Tensor, int], Tensor], iterations: int) -> Tensor:
+    def _push(self, white: Tensor, consistency: MelConsistency, iterations: int) -> Tensor:
         """Through the waveform and back; what lies beyond the end of a short example stays as it is."""
-        if iterations == 0:
+        if iterations == 0 and not self.pasts:
             return white
         pushed, row = [], 0
-        for mel, prior in self.targets:
-            group = white[row : row + len(mel)]
-            samples = self._samples(mel)
-            wav = consistency(prior.color(group[:, :samples]), mel, iterations)
-            pushed.append(torch.cat([prior.whiten(wav), group[:, samples:]], dim=1))
+        for wav, (mel, prior) in zip(self._waveforms(white), self.targets, strict=True):
+            moved = prior.whiten(consistency(wav, mel, iterations, self._held))
+            pushed.append(torch.cat([moved, white[row : row + len(mel), wav.shape[1] :]], dim=1))
             row += len(mel)
         return torch.cat(pushed)

@@ -42,7 +42,7 @@ class _Spectrum(ctypes.Structure):
 class _Consistency(ctypes.Structure):
     _fields_ = [
         *((name, ctypes.c_int64) for name in ("examples", "frames", "hop", "fft", "left", "right", "iterations")),
-        *((name, ctypes.c_int64) for name in ("threads", "reflected")),
+        *((name, ctypes.c_int64) for name in ("threads", "reflected", "held")),
         ("spectrum", _Spectrum),
         ("momentum", ctypes.c_float),
         *((name, ctypes.c_void_p) for name in ("analysis", "synthesis", "weight", "goal", "moved", "projected")),
@@ -143,6 +143,7 @@ def push(
     momentum: float,
     limit: float,
     floor: float,
+    held: int = 0,
 ) -> Tensor:
     """Push a waveform towards band magnitudes.
 
@@ -152,7 +153,7 @@ def push(
         geometry: frame sizes, for which :func:`unavailable` is None.
         filters: between bins and bands.
         iterations: at least one.
-        momentum, limit: see :class:`~diffwave.consistency.MelConsistency`.
+        momentum, limit, held: see :class:`~diffwave.consistency.MelConsistency`.
         floor: least band magnitude.
 
     Returns:
@@ -187,6 +188,7 @@ def push(
         iterations,
         torch.get_num_threads(),
         transform.reflects,
+        held,
         spectrum,
         momentum,
         *(tensor.data_ptr() for tensor in (analysis, synthesis, weight, goal, moved, projected, pieces)),

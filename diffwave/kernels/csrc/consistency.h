@@ -16,6 +16,7 @@
 typedef struct {
     int64_t examples, frames, hop, fft, left, right, iterations, threads;
     int64_t reflected; /* whether the padding mirrors the signal; else it is zero */
+    int64_t held;      /* samples at the start of each example that stay as they are */
     Spectrum spectrum;
     float momentum;
     const float *analysis, *synthesis; /* windows [fft]; the second divided by what the transforms multiply by */
@@ -120,8 +121,10 @@ static void move_block(const Consistency *c, int64_t index, const ConsistencyScr
     float *padded = c->moved + example * padded_of(c), *moved = padded + c->left + begin;
     float *projected = c->projected + example * samples + begin;
     const float *weight = c->weight + begin;
+    if (c->held >= end) return;
+    const int64_t first = c->held > begin ? c->held - begin : 0;
     sum_pieces(c, example, c->left + begin, c->left + end, s->sums);
-    for (int64_t i = 0; i < end - begin; i++) {
+    for (int64_t i = first; i < end - begin; i++) {
         float value = s->sums[i] * weight[i];
         moved[i] = value + c->momentum * (value - projected[i]);
         projected[i] = value;
