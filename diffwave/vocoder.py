@@ -13,17 +13,19 @@ from torch import Tensor
 from diffwave.checkpoint import DEFAULT, Checkpoint, CheckpointError, checkpoint_folder, load_checkpoint
 from diffwave.config import ModelConfig, SamplingConfig
 from diffwave.denoising import Denoiser, make_sampler
-from diffwave.devices import in_pieces, pick_device
+from diffwave.devices import in_pieces, out_of_memory, pick_device
 from diffwave.diffusion import DiffusionProcess, NoiseSchedule, Prior, Sampler
 from diffwave.graphs import Graphs
-from diffwave.guidance import MelGuide
 from diffwave.kernels.dispatch import choose
 from diffwave.mel import MelSpectrogram, MelWarning
-from diffwave.model import chosen_sampling, make_prior
-from diffwave.network import Condition
+from diffwave.model import chosen_sampling
+from diffwave.synthesis import Synthesis
 
 # A "batch" of more examples than this, each of fewer samples, is soundfile's [N, channels].
 _MOST_CHANNELS = 16
+
+# Frames of a stream that tell whether it looks like speech.
+_ENOUGH_FRAMES = 64
 
 # (index of the step just done, counting down to 0; state as a waveform [B, N]; clean estimate [B, N])
 StepCallback = Callable[[int, Tensor, Tensor], None]
@@ -199,7 +201,7 @@ class Vocoder:
             consistency: iterations of :class:`MelConsistency` on the result; the checkpoint's own if not given. 0 is
                 the network alone, from pure noise.
             callback: called after every step with its index and, as waveforms ``[B, N]``, the state and the estimate
-                of the clean signal.
+                of the clean signal. The mel is then one block, however long (:mod:`diffwave.synthesis`).
             consistency_at: where else consistency works, ``end``, ``steps`` or ``warm`` (:mod:`diffwave.guidance`); the
                 checkpoint's own if not given.
             refinements: rounds of the refiner after consistency (:mod:`diffwave.refinement`); the checkpoint's own if
@@ -222,15 +224,14 @@ class Vocoder:
         if len(batch) == 0:
             raise ValueError(f"synthesize: expected at least one example; got a mel of shape {list(mel.shape)}")
         self._check(batch)
-        settings = self.settings(consistency, consistency_at, refinements)
-        way = make_sampler(settings, self.schedule, steps, sampler)
+        synthesis = self._synthesis(steps, sampler, seed, consistency, consistency_at, refinements)
 
         def run(piece: Sequence[Tensor]) -> list[Tensor]:
             examples = torch.cat(list(piece))
-            prior = self._prior(examples)
-            shown = _as_waveforms(callback, prior)
-            guide = MelGuide(self.front_end, [(examples, prior)], settings, self.refiner)
-            [wavs] = guide.finish(self._denoise(self._denoiser.condition(examples), way, seed, shown, guide))
+            if callback is not None:
+                shown = _as_waveforms(callback, synthesis.prior(examples))
+                return synthesis.speak([examples], callback=shown)
+            [wavs] = synthesis.whole([examples])
             return [wavs] if len(piece) == 1 else list(wavs.unsqueeze(1))
 
         # A callback is shown the whole batch.
@@ -269,15 +270,10 @@ class Vocoder:
         batch = [mel.to(self.device, torch.float32) for mel in mels]
         for mel in batch:
             self._check(mel.unsqueeze(0))
-        settings = self.settings(consistency, consistency_at, refinements)
-        way = make_sampler(settings, self.schedule, steps, sampler)
+        synthesis = self._synthesis(steps, sampler, seed, consistency, consistency_at, refinements)
 
         def run(piece: Sequence[Tensor]) -> list[Tensor]:
-            alone = [mel.unsqueeze(0) for mel in piece]
-            targets = [(mel, self._prior(mel)) for mel in alone]
-            guide = MelGuide(self.front_end, targets, settings, self.refiner)
-            whitened = self._denoise(self._denoiser.condition_batch(piece), way, seed, None, guide)
-            return [wav[0] for wav in guide.finish(whitened)]
+            return [wav[0] for wav in synthesis.whole([mel.unsqueeze(0) for mel in piece])]
 
         with torch.inference_mode():
             return in_pieces(run, batch, self._release, self._describe)
@@ -299,16 +295,59 @@ class Vocoder:
             steps, sampler, seed, consistency, consistency_at, refinements: see :meth:`synthesize`.
 
         Yields:
-            The waveform in pieces ``[n_i]``, as soon as each is known; together ``F * hop_length`` samples, the same as
-            those of :meth:`synthesize`.
+            The waveform in pieces ``[n_i]``, as soon as each is known; together ``F * hop_length`` samples. With
+            consistency they are those of :meth:`synthesize`, bit by bit; without, to float rounding.
 
         Raises:
-            ValueError, MemoryError: as :meth:`synthesize`.
+            ValueError, MemoryError: as :meth:`synthesize`; for what a part has wrong, when its turn has come.
         """
-        parts = list(mels)
-        yield self.synthesize(
-            torch.cat(parts, dim=-1), steps, sampler, seed, consistency, None, consistency_at, refinements
-        )
+        synthesis = self._synthesis(steps, sampler, seed, consistency, consistency_at, refinements)
+        return self._stream(synthesis, mels)
+
+    def _stream(self, synthesis: Synthesis, mels: Iterable[Tensor]) -> Iterator[Tensor]:
+        try:
+            for piece in synthesis.stream(self._parts(mels)):
+                yield piece[0]
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+            raise MemoryError(
+                f"stream: expected a block to fit into the memory of {self.device}; it does not"
+            ) from None
+
+    def _parts(self, mels: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Parts of a stream as ``[1, M, F_i]``, checked."""
+        frames = 0
+        head: list[Tensor] = []
+        for mel in mels:
+            if not isinstance(mel, Tensor) or mel.ndim != 2:
+                got = f"shape {list(mel.shape)}" if isinstance(mel, Tensor) else _kind(mel)
+                raise ValueError(f"stream: expected parts of a mel [{self.config.mel.n_mels} bands, frames]; got {got}")
+            part = mel.unsqueeze(0).to(self.device, torch.float32)
+            if part.shape[-1]:
+                self.front_end.check_range(part)
+                yield part
+            if frames < _ENOUGH_FRAMES <= frames + part.shape[-1]:
+                self._check(torch.cat([*head, part], dim=-1))
+            if frames < _ENOUGH_FRAMES:
+                head.append(part)
+            frames += part.shape[-1]
+        if frames == 0:
+            raise ValueError(f"stream: expected a mel [{self.config.mel.n_mels} bands, frames]; got no frames")
+
+    def _synthesis(
+        self,
+        steps: int | str | None,
+        sampler: str | None,
+        seed: int,
+        consistency: int | None,
+        consistency_at: str | None,
+        refinements: int | None,
+    ) -> Synthesis:
+        settings = self.settings(consistency, consistency_at, refinements)
+        way = make_sampler(settings, self.schedule, steps, sampler)
+        model = (self._denoiser, self.front_end, self.config.diffusion)
+        return Synthesis(*model, settings, way, seed, self.refiner, self._graphs)
 
     def _check(self, mel: Tensor) -> None:
         """Refuse what cannot be a mel; only warn of what looks strange, for it may be a strange recording."""
@@ -317,24 +356,6 @@ class Vocoder:
             self.front_end.check_convention(mel)
         except ValueError as error:
             warnings.warn(str(error), MelWarning, stacklevel=3)
-
-    def _prior(self, mel: Tensor) -> Prior:
-        return make_prior(self.config.diffusion, self.front_end, mel)
-
-    def _denoise(
-        self,
-        condition: Condition,
-        sampler: Sampler,
-        seed: int,
-        callback: StepCallback | None,
-        guide: MelGuide,
-    ) -> Tensor:
-        """Run the sampler in the domain of the diffusion, ``[B, N]``."""
-        # A graph is made for a range of lengths; what guides depends on the exact one.
-        guided = guide if guide.settings.guided else None
-        if self._graphs is None or callback is not None or guided is not None:
-            return self._denoiser(condition, sampler, seed, callback, guide=guided)
-        return self._graphs(condition, sampler, seed)
 
     def _release(self) -> bool:
         """Give back the memory of recorded graphs; false if there are none."""

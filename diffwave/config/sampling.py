@@ -38,6 +38,11 @@ class SamplingConfig:
             after ``consistency_iterations``; 0 turns it off, and so does turning off all consistency.
         refinement_iterations: pushes towards both mels each time.
         refinement_strength: share of a correction towards the finer mel, in ``(0, 1]``.
+        block_frames: mel frames that are synthesized at once with consistency, which then goes on from the waveform
+            before them (:mod:`diffwave.synthesis`).
+        first_block_frames: of the first block, so that a stream begins soon; those that follow double up to
+            ``block_frames``.
+        context_frames: frames on each side of a block that it looks at, at least.
     """
 
     steps: int = 6
@@ -54,6 +59,9 @@ class SamplingConfig:
     refinements: int = 0
     refinement_iterations: int = 16
     refinement_strength: float = 0.1
+    block_frames: int = 128
+    first_block_frames: int = 32
+    context_frames: int = 8
 
     def __post_init__(self) -> None:
         one_of("sampling.sampler", self.sampler, SAMPLERS)
@@ -66,12 +74,18 @@ class SamplingConfig:
             "warm_iterations",
             "refinements",
             "refinement_iterations",
+            "context_frames",
         ):
             value = getattr(self, name)
             require(value >= 0, f"sampling.{name} cannot be negative; got {value}")
         require(
             0 < self.refinement_strength <= 1,
             f"sampling.refinement_strength must be in (0, 1]; got {self.refinement_strength}",
+        )
+        require(
+            1 <= self.first_block_frames <= self.block_frames,
+            "sampling: expected 1 <= first_block_frames <= block_frames; got "
+            f"{self.first_block_frames} and {self.block_frames}",
         )
         for steps, betas in self.fast_betas.items():
             _check_count(f'sampling.fast_betas["{steps}"]', steps, betas)

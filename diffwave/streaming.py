@@ -1,1 +1,0 @@
-"""Synthesis as the mel arrives."""

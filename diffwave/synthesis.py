@@ -1,0 +1,221 @@
+"""One way to make waveforms of mels: the sampler, what guides it, and how an utterance is divided.
+
+Without mel consistency a sample depends on no more than the network's receptive field, once for each call. A block
+that looks that far is the same as the utterance in one piece, to float rounding.
+
+Mel consistency has no such bound: every iteration carries phases further by a frame. There a block looks only a little
+beyond its ends, and goes on from the waveform before it, which is held in every step; its phases follow from those
+(RTISI-LA: Zhu, Beauregard & Wyse 2007, with a network between the iterations). What an utterance sounds like is then
+*defined* block by block, whether it is there from the start or arrives in parts.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from diffwave.blocks import Block, Layout, rising
+from diffwave.config import DiffusionConfig, SamplingConfig
+from diffwave.denoising import Denoiser
+from diffwave.diffusion import Prior, Sampler
+from diffwave.diffusion.sampler import Callback
+from diffwave.graphs import Graphs
+from diffwave.guidance import MelGuide
+from diffwave.mel import MelSpectrogram
+from diffwave.model import make_prior
+from diffwave.refinement import Refiner
+
+# An utterance of up to so many frames (half a minute at 16 kHz) is one block where that makes no difference.
+_AT_ONCE = 2048
+# Frames that the upsampler mixes with their neighbours: one for each of its two convolutions.
+_UPSAMPLER = 2
+# Twice the paper's largest dilation, in frames of 256 samples: two outputs of a dilated convolution are made together.
+_STRETCH = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Synthesis:
+    """From mels to waveforms, with all choices made.
+
+    Args:
+        denoiser: the network and its process.
+        front_end: the convention of the mels.
+        diffusion: what the prior is made from.
+        settings: of consistency, refiner and blocks.
+        sampler: the way back from noise.
+        seed: of the noise.
+        refiner: of the model, if there is one.
+        graphs: recorded samplers, on a GPU.
+    """
+
+    denoiser: Denoiser
+    front_end: MelSpectrogram
+    diffusion: DiffusionConfig
+    settings: SamplingConfig
+    sampler: Sampler
+    seed: int
+    refiner: Refiner | None = None
+    graphs: Graphs | None = None
+
+    def layout(self, streamed: bool) -> Layout:
+        """How utterances are divided; without consistency, ones that are there from the start need not be."""
+        context = self.context
+        if self.settings.consistency_iterations:
+            lengths = rising(self.settings.first_block_frames, self.settings.block_frames)
+        else:
+            # Twice the context on either side: half of the work is done twice.
+            longest = max(2 * context, self.settings.block_frames if streamed else _AT_ONCE)
+            lengths = rising(self.settings.first_block_frames, longest) if streamed else (longest,)
+        return Layout(lengths, context, context)
+
+    @property
+    def context(self) -> int:
+        """Frames on each side of a block that it looks at."""
+        # Kernels work on stretches of positions; where blocks begin at the same place in a stretch they round alike.
+        return -(-self._needed // _STRETCH) * _STRETCH
+
+    @property
+    def _needed(self) -> int:
+        mel, network = self.front_end.config, self.denoiser.network
+        filters = 0 if self.diffusion.prior == "standard" else 1 - (-mel.n_fft // mel.hop_length)
+        # The past is held in every call if guided, so that the calls' fields do not add up.
+        calls = 1 if self.settings.guided else len(self.sampler)
+        field = _UPSAMPLER + filters - (-calls * network.receptive_field() // mel.hop_length)
+        if not self.settings.consistency_iterations:
+            return field
+        if self.settings.guided:
+            return max(self.settings.context_frames, field)
+        return field + self.settings.context_frames
+
+    def speak(
+        self, mels: Sequence[Tensor], first: int = 0, pasts: Sequence[Tensor] = (), callback: Callback | None = None
+    ) -> list[Tensor]:
+        """Synthesize a window of each utterance, all from the same frame on.
+
+        Args:
+            mels: groups ``[b, M, F_i]``.
+            first: frame of the utterance where the windows start.
+            pasts: how the waveforms of each group begin, ``[b, n]``, if consistency is to go on from them.
+            callback: shown states and clean estimates in the domain of the diffusion.
+
+        Returns:
+            Waveforms ``[b, F_i * hop_length]``.
+        """
+        targets = [(mel, self.prior(mel)) for mel in mels]
+        guide = MelGuide(self.front_end, targets, self.settings, self.refiner, pasts)
+        examples = [example for mel in mels for example in mel]
+        alone = len(mels) == 1
+        condition = self.denoiser.condition(mels[0]) if alone else self.denoiser.condition_batch(examples)
+        if self.graphs is None or callback is not None or first or self.settings.guided:
+            # A graph is made for a range of lengths and for one start; what guides depends on the exact ones.
+            guided = guide if self.settings.guided else None
+            start = first * self.front_end.config.hop_length
+            return guide.finish(self.denoiser(condition, self.sampler, self.seed, callback, None, guided, start))
+        return guide.finish(self.graphs(condition, self.sampler, self.seed))
+
+    def prior(self, mel: Tensor) -> Prior:
+        """What the noise of a mel ``[B, M, F]`` looks like."""
+        return make_prior(self.diffusion, self.front_end, mel)
+
+    def whole(self, mels: Sequence[Tensor]) -> list[Tensor]:
+        """Synthesize utterances that are there from the start.
+
+        Args:
+            mels: groups ``[b, M, F_i]``.
+
+        Returns:
+            Waveforms ``[b, F_i * hop_length]``.
+        """
+        layout = self.layout(streamed=False)
+        divided = [layout.divide(mel.shape[-1]) for mel in mels]
+        done = [_Waveform(self._samples(layout.behind)) for _ in mels]
+        for index in range(max(map(len, divided))):
+            # Blocks of the same number start at the same frame, so that one noise is right for all.
+            there = [i for i, blocks in enumerate(divided) if index < len(blocks)]
+            blocks = [divided[i][index] for i in there]
+            windows = [mels[i][..., block.start : block.stop] for i, block in zip(there, blocks, strict=True)]
+            for i, piece in zip(there, self._pieces(blocks, windows, [done[i].tail for i in there]), strict=True):
+                done[i].add(piece)
+        return [torch.cat(waveform.pieces, dim=1) for waveform in done]
+
+    def stream(self, parts: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Synthesize an utterance that comes in parts.
+
+        Args:
+            parts: of the mel, in order, each ``[1, M, F_i]``.
+
+        Yields:
+            The waveform in pieces ``[1, n_i]``, as soon as each is known.
+        """
+        layout = self.layout(streamed=True)
+        tail: Tensor | None = None
+        for block, window in _windows(layout, parts):
+            with torch.inference_mode():
+                [piece] = self._pieces([block], [window], [tail])
+                tail = _extended(tail, piece, self._samples(layout.behind))
+            yield piece
+
+    def _pieces(
+        self, blocks: Sequence[Block], windows: Sequence[Tensor], tails: Sequence[Tensor | None]
+    ) -> list[Tensor]:
+        """What comes out of blocks that start at the same frame.
+
+        Args:
+            blocks: one of each utterance.
+            windows: their mels, ``[b, M, stop - start]``.
+            tails: ends of the waveforms so far; None before the first block.
+        """
+        start, begin = blocks[0].start, blocks[0].begin
+        held = self._samples(begin - start) if self.settings.consistency_iterations else 0
+        pasts = [tail[:, -held:] for tail in tails if tail is not None and held]
+        wavs = self.speak(windows, start, pasts)
+        ends = [self._samples(block.end - start) for block in blocks]
+        return [wav[:, self._samples(begin - start) : end] for wav, end in zip(wavs, ends, strict=True)]
+
+    def _samples(self, frames: int) -> int:
+        return frames * self.front_end.config.hop_length
+
+
+class _Waveform:
+    """A waveform while it is made.
+
+    Args:
+        most: samples of its end that the next block may ask for.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.pieces: list[Tensor] = []
+        self.tail: Tensor | None = None
+        self._most = most
+
+    def add(self, piece: Tensor) -> None:
+        """What follows, ``[b, n]``."""
+        self.pieces.append(piece)
+        self.tail = _extended(self.tail, piece, self._most)
+
+
+def _extended(tail: Tensor | None, piece: Tensor, most: int) -> Tensor:
+    """The last ``most`` samples, or all if there are not as many, ``[b, n]``."""
+    joined = piece if tail is None else torch.cat([tail, piece], dim=1)
+    # A copy, so that the rest of the window can go.
+    return joined[:, max(0, joined.shape[1] - most) :].clone()
+
+
+def _windows(layout: Layout, parts: Iterable[Tensor]) -> Iterator[tuple[Block, Tensor]]:
+    """The blocks of a mel that comes in parts ``[1, M, F_i]``, as soon as each is there, with what they look at."""
+    kept, offset, index, begin = None, 0, 0, 0
+    # After the last part comes None: only then is it known that there is no more.
+    for part in itertools.chain(parts, [None]):
+        if part is not None:
+            kept = part if kept is None else torch.cat([kept, part], dim=-1)
+        if kept is None:
+            return
+        while (block := layout.block(index, begin, offset + kept.shape[-1], complete=part is None)) is not None:
+            yield block, kept[..., block.start - offset : block.stop - offset]
+            index, begin = index + 1, block.end
+            unneeded = max(0, begin - layout.behind - offset)
+            kept, offset = kept[..., unneeded:], offset + unneeded
