@@ -48,13 +48,13 @@ class MelConsistency(nn.Module):
         self.limit = limit
         self.strength = strength
 
-    def forward(self, wav: Tensor, target: Tensor, iterations: int, held: int = 0) -> Tensor:
+    def forward(self, wav: Tensor, target: Tensor, iterations: int, hold: Tensor | None = None) -> Tensor:
         """Return ``wav`` ``[B, N]`` after ``iterations`` pushes towards the log-mel ``target`` ``[B, M, F]``.
 
         Args:
             wav, target, iterations: what is pushed, where to, and how often.
-            held: samples at the start that stay as they are: the rest finds phases that go on from theirs (as in
-                real-time iterative spectrum inversion: Beauregard, Zhu & Wyse 2005).
+            hold: how much of ``wav`` its first samples keep, from 0 to 1, shape ``[n]``: the rest finds phases that go
+                on from theirs (as in real-time iterative spectrum inversion: Beauregard, Zhu & Wyse 2005).
 
         Raises:
             ValueError: if ``N`` is not a positive multiple of the hop.
@@ -62,8 +62,8 @@ class MelConsistency(nn.Module):
         frames = count_frames(wav, self.mel.geometry)
         goal = self.mel.expand(target).clamp_min(self.mel.config.floor).log().transpose(1, 2)  # [B, F, M]
         if iterations > 0 and self._suits_kernel(wav, goal, frames):
-            return self._push_natively(wav, goal, iterations, held)
-        return self._push(wav, goal, frames, iterations, held)
+            return self._push_natively(wav, goal, iterations, hold)
+        return self._push(wav, goal, frames, iterations, hold)
 
     def _suits_kernel(self, wav: Tensor, goal: Tensor, frames: int) -> bool:
         """Whether the C kernel can take these."""
@@ -75,7 +75,7 @@ class MelConsistency(nn.Module):
             return False  # shapes that broadcast, or do not fit
         return native_consistency.unavailable(self.mel.geometry) is None
 
-    def _push_natively(self, wav: Tensor, goal: Tensor, iterations: int, held: int) -> Tensor:
+    def _push_natively(self, wav: Tensor, goal: Tensor, iterations: int, hold: Tensor | None = None) -> Tensor:
         return native_consistency.push(
             wav,
             goal,
@@ -85,10 +85,10 @@ class MelConsistency(nn.Module):
             momentum=self.momentum,
             limit=self.limit,
             floor=self.mel.config.floor,
-            held=held,
+            hold=hold,
         )
 
-    def _push(self, wav: Tensor, goal: Tensor, frames: int, iterations: int, held: int) -> Tensor:
+    def _push(self, wav: Tensor, goal: Tensor, frames: int, iterations: int, hold: Tensor | None = None) -> Tensor:
         """All iterations in PyTorch, which defines what they are."""
         transform = FrameTransform(self.mel.geometry, frames, wav.device, wav.dtype)
         weights = self.mel.filterbank.to(wav.dtype)
@@ -96,8 +96,8 @@ class MelConsistency(nn.Module):
         projected, moved = wav, wav
         for _ in range(iterations):
             last, projected = projected, self._project(moved, goal, transform, bands, bins)
-            if held:
-                projected = torch.cat([wav[:, :held], projected[:, held:]], dim=1)
+            if hold is not None:
+                projected = held(projected, wav, hold)
             moved = torch.lerp(last, projected, 1 + self.momentum)
         return projected
 
@@ -116,12 +116,25 @@ class MelConsistency(nn.Module):
         return transform.synthesise(spectra * (change @ bins).exp())
 
 
+def held(wav: Tensor, given: Tensor, hold: Tensor) -> Tensor:
+    """Between two waveforms at the start.
+
+    Args:
+        wav: what the rest is of, shape ``[B, N]``.
+        given: shape ``[B, N']``, ``N' >= n``.
+        hold: share of ``given`` in the first samples, in ``[0, 1]``, shape ``[n]``.
+    """
+    count = len(hold)
+    # With a share of 1 this is exactly what was given.
+    return torch.cat([torch.lerp(wav[:, :count], given[:, :count], hold.to(wav.dtype)), wav[:, count:]], dim=1)
+
+
 def push_together(
     wav: Tensor,
     targets: Sequence[tuple[MelConsistency, Tensor]],
     iterations: int,
     momentum: float = MOMENTUM,
-    held: int = 0,
+    hold: Tensor | None = None,
 ) -> Tensor:
     """Push a waveform towards several mels at once: in each iteration towards one after the other.
 
@@ -131,13 +144,15 @@ def push_together(
             word.
         iterations: of all of them.
         momentum: weight of the last change of an iteration added to its result, in ``[0, 1)``.
-        held: samples at the start that stay as they are.
+        hold: how much of ``wav`` its first samples keep, shape ``[n]``.
     """
     projected, moved = wav, wav
     for _ in range(iterations):
         last, projected = projected, moved
         for consistency, target in targets:
-            projected = consistency(projected, target, 1, held)
+            projected = consistency(projected, target, 1)
+            if hold is not None:
+                projected = held(projected, wav, hold)
         moved = torch.lerp(last, projected, 1 + momentum)
     return projected
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from diffwave.config import SamplingConfig
-from diffwave.consistency import MelConsistency
+from diffwave.consistency import MelConsistency, held
 from diffwave.diffusion import Prior
 from diffwave.mel import MelSpectrogram
 from diffwave.refinement import Refiner, refine
@@ -35,8 +35,10 @@ class MelGuide:
         targets: the log-mel ``[b, M, F]`` and the prior of each group of ``b`` examples of one length, in order.
         settings: how often to push.
         refiner: that finds finer mels for the result, if there is one.
-        pasts: how the waveform of each group begins, ``[b, n]`` with the same ``n`` for all, where that is known; it
-            is held, and the rest goes on from it.
+        pasts: how the waveform of each group begins, ``[b, n]`` with the same ``n`` for all, where that is known; the
+            rest goes on from it.
+        hold: how much of that the samples keep, in ``[0, 1]``, shape ``[n]``; it should fade in the end, for phases
+            cannot meet at once.
     """
 
     front_end: MelSpectrogram
@@ -44,6 +46,7 @@ class MelGuide:
     settings: SamplingConfig
     refiner: Refiner | None = None
     pasts: Sequence[Tensor] = ()
+    hold: Tensor | None = None
 
     def start(self, noise: Tensor) -> Tensor | None:
         """A consistent estimate in the domain of the diffusion, made of white noise, ``[B, N]``; None if not wanted."""
@@ -65,15 +68,10 @@ class MelGuide:
         return [self._finish(wav, mel) for wav, (mel, _) in zip(wavs, self.targets, strict=True)]
 
     def _finish(self, wav: Tensor, mel: Tensor) -> Tensor:
-        iterations, held = self.settings.consistency_iterations, self._held
-        wav = MelConsistency(self.front_end)(wav, mel, iterations, held)
+        wav = MelConsistency(self.front_end)(wav, mel, self.settings.consistency_iterations, self.hold)
         if self.refiner is None or not self.settings.refinements:
             return wav
-        return refine(self.refiner, self.settings, wav, mel, held)
-
-    @property
-    def _held(self) -> int:
-        return self.pasts[0].shape[1] if self.pasts else 0
+        return refine(self.refiner, self.settings, wav, mel, self.hold)
 
     def _waveforms(self, white: Tensor) -> list[Tensor]:
         """Of each group, without what lies beyond its end and with the past in its place."""
@@ -81,17 +79,17 @@ class MelGuide:
         for index, (mel, prior) in enumerate(self.targets):
             samples = mel.shape[-1] * self.front_end.config.hop_length
             wav = prior.color(white[row : row + len(mel), :samples])
-            wavs.append(torch.cat([self.pasts[index], wav[:, self._held :]], dim=1) if self.pasts else wav)
+            wavs.append(wav if self.hold is None else held(wav, self.pasts[index], self.hold))
             row += len(mel)
         return wavs
 
     def _push(self, white: Tensor, consistency: MelConsistency, iterations: int) -> Tensor:
         """Through the waveform and back; what lies beyond the end of a short example stays as it is."""
-        if iterations == 0 and not self.pasts:
+        if iterations == 0 and self.hold is None:
             return white
         pushed, row = [], 0
         for wav, (mel, prior) in zip(self._waveforms(white), self.targets, strict=True):
-            moved = prior.whiten(consistency(wav, mel, iterations, self._held))
+            moved = prior.whiten(consistency(wav, mel, iterations, self.hold))
             pushed.append(torch.cat([moved, white[row : row + len(mel), wav.shape[1] :]], dim=1))
             row += len(mel)
         return torch.cat(pushed)

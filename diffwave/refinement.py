@@ -118,7 +118,7 @@ def _unpair(pairs: Tensor) -> Tensor:
     return pairs.reshape(examples, bands // DIVISION, DIVISION, frames).transpose(2, 3).flatten(2, 3)
 
 
-def refine(refiner: Refiner, settings: SamplingConfig, wav: Tensor, mel: Tensor, held: int = 0) -> Tensor:
+def refine(refiner: Refiner, settings: SamplingConfig, wav: Tensor, mel: Tensor, hold: Tensor | None = None) -> Tensor:
     """Push waveforms towards their mel and the finer mels that the refiner finds.
 
     Args:
@@ -126,7 +126,7 @@ def refine(refiner: Refiner, settings: SamplingConfig, wav: Tensor, mel: Tensor,
         settings: how often.
         wav: shape ``[B, N]``.
         mel: log-mel, shape ``[B, M, F]``.
-        held: samples at the start that stay as they are.
+        hold: how much of ``wav`` its first samples keep, shape ``[n]``.
 
     Returns:
         Waveforms ``[B, N]``.
@@ -135,5 +135,5 @@ def refine(refiner: Refiner, settings: SamplingConfig, wav: Tensor, mel: Tensor,
     coarse = MelConsistency(refiner.coarse)
     for _ in range(settings.refinements):
         targets = [(fine, refiner(mel, refiner.fine(wav))), (coarse, mel)]
-        wav = push_together(wav, targets, settings.refinement_iterations, held=held)
+        wav = push_together(wav, targets, settings.refinement_iterations, hold=hold)
     return wav

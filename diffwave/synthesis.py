@@ -12,8 +12,9 @@ beyond its ends, and goes on from the waveform before it, which is held in every
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -33,6 +34,8 @@ from diffwave.refinement import Refiner
 _AT_ONCE = 2048
 # Frames that the upsampler mixes with their neighbours: one for each of its two convolutions.
 _UPSAMPLER = 2
+# Frames over which a block takes over from what the block before made of them: a click would be heard otherwise.
+_FADE = 2
 # Twice the paper's largest dilation, in frames of 256 samples: two outputs of a dilated convolution are made together.
 _STRETCH = 4
 
@@ -84,29 +87,35 @@ class Synthesis:
         filters = 0 if self.diffusion.prior == "standard" else 1 - (-mel.n_fft // mel.hop_length)
         # The past is held in every call if guided, so that the calls' fields do not add up.
         calls = 1 if self.settings.guided else len(self.sampler)
-        field = _UPSAMPLER + filters - (-calls * network.receptive_field() // mel.hop_length)
+        reach = _UPSAMPLER + filters - (-calls * network.receptive_field() // mel.hop_length)
         if not self.settings.consistency_iterations:
-            return field
+            return reach
         if self.settings.guided:
-            return max(self.settings.context_frames, field)
-        return field + self.settings.context_frames
+            return max(self.settings.context_frames, reach)
+        return reach + self.settings.context_frames
 
     def speak(
-        self, mels: Sequence[Tensor], first: int = 0, pasts: Sequence[Tensor] = (), callback: Callback | None = None
+        self,
+        mels: Sequence[Tensor],
+        first: int = 0,
+        pasts: Sequence[Tensor] = (),
+        hold: Tensor | None = None,
+        callback: Callback | None = None,
     ) -> list[Tensor]:
         """Synthesize a window of each utterance, all from the same frame on.
 
         Args:
             mels: groups ``[b, M, F_i]``.
             first: frame of the utterance where the windows start.
-            pasts: how the waveforms of each group begin, ``[b, n]``, if consistency is to go on from them.
+            pasts, hold: how the waveforms of each group begin, ``[b, n]``, and how much of that they keep, if
+                consistency is to go on from them.
             callback: shown states and clean estimates in the domain of the diffusion.
 
         Returns:
             Waveforms ``[b, F_i * hop_length]``.
         """
         targets = [(mel, self.prior(mel)) for mel in mels]
-        guide = MelGuide(self.front_end, targets, self.settings, self.refiner, pasts)
+        guide = MelGuide(self.front_end, targets, self.settings, self.refiner, pasts, hold)
         examples = [example for mel in mels for example in mel]
         alone = len(mels) == 1
         condition = self.denoiser.condition(mels[0]) if alone else self.denoiser.condition_batch(examples)
@@ -132,14 +141,13 @@ class Synthesis:
         """
         layout = self.layout(streamed=False)
         divided = [layout.divide(mel.shape[-1]) for mel in mels]
-        done = [_Waveform(self._samples(layout.behind)) for _ in mels]
+        done = [_Waveform() for _ in mels]
         for index in range(max(map(len, divided))):
             # Blocks of the same number start at the same frame, so that one noise is right for all.
             there = [i for i, blocks in enumerate(divided) if index < len(blocks)]
             blocks = [divided[i][index] for i in there]
             windows = [mels[i][..., block.start : block.stop] for i, block in zip(there, blocks, strict=True)]
-            for i, piece in zip(there, self._pieces(blocks, windows, [done[i].tail for i in there]), strict=True):
-                done[i].add(piece)
+            self._extend([done[i] for i in there], blocks, windows)
         return [torch.cat(waveform.pieces, dim=1) for waveform in done]
 
     def stream(self, parts: Iterable[Tensor]) -> Iterator[Tensor]:
@@ -151,58 +159,51 @@ class Synthesis:
         Yields:
             The waveform in pieces ``[1, n_i]``, as soon as each is known.
         """
-        layout = self.layout(streamed=True)
-        tail: Tensor | None = None
-        for block, window in _windows(layout, parts):
+        waveform = _Waveform()
+        for block, window in _windows(self.layout(streamed=True), parts):
             with torch.inference_mode():
-                [piece] = self._pieces([block], [window], [tail])
-                tail = _extended(tail, piece, self._samples(layout.behind))
-            yield piece
+                self._extend([waveform], [block], [window])
+            yield waveform.pieces.pop()
 
-    def _pieces(
-        self, blocks: Sequence[Block], windows: Sequence[Tensor], tails: Sequence[Tensor | None]
-    ) -> list[Tensor]:
-        """What comes out of blocks that start at the same frame.
+    def _extend(self, waveforms: Sequence[_Waveform], blocks: Sequence[Block], windows: Sequence[Tensor]) -> None:
+        """Add blocks that start at the same frame to the waveforms.
 
         Args:
-            blocks: one of each utterance.
+            waveforms: so far.
+            blocks: what comes next of each.
             windows: their mels, ``[b, M, stop - start]``.
-            tails: ends of the waveforms so far; None before the first block.
         """
-        start, begin = blocks[0].start, blocks[0].begin
-        held = self._samples(begin - start) if self.settings.consistency_iterations else 0
-        pasts = [tail[:, -held:] for tail in tails if tail is not None and held]
-        wavs = self.speak(windows, start, pasts)
-        ends = [self._samples(block.end - start) for block in blocks]
-        return [wav[:, self._samples(begin - start) : end] for wav, end in zip(wavs, ends, strict=True)]
+        start, begin, hop = blocks[0].start, blocks[0].begin, self.front_end.config.hop_length
+        going_on = self.settings.consistency_iterations > 0 and begin > 0
+        pasts = [waveform.tail for waveform in waveforms if waveform.tail is not None] if going_on else []
+        wavs = self.speak(windows, start, pasts, self._hold(begin - start) if going_on else None)
+        for waveform, block, wav in zip(waveforms, blocks, wavs, strict=True):
+            new = wav[:, (begin - start) * hop :]
+            waveform.pieces.append(new[:, : (block.end - begin) * hop])
+            known = new if waveform.tail is None else torch.cat([waveform.tail[:, : (begin - start) * hop], new], dim=1)
+            next_start = max(0, block.end - self.context)
+            # A copy, so that the rest of the window can go.
+            waveform.tail = known[:, (next_start - start) * hop : (block.end + _FADE - start) * hop].clone()
 
-    def _samples(self, frames: int) -> int:
-        return frames * self.front_end.config.hop_length
+    def _hold(self, frames: int) -> Tensor:
+        """All of what has left, and less and less of what the block before made of the first frames of this one."""
+        hop, device = self.front_end.config.hop_length, self.denoiser.process.schedule.betas.device
+        turn = torch.arange(1, _FADE * hop + 1, device=device) * (math.pi / (_FADE * hop + 1))
+        return torch.cat([torch.ones(frames * hop, device=device), 0.5 + 0.5 * turn.cos()])
 
 
+@dataclass(eq=False)
 class _Waveform:
     """A waveform while it is made.
 
     Args:
-        most: samples of its end that the next block may ask for.
+        pieces: ``[b, n_i]``, those that are finished.
+        tail: what the next block goes on from: from the first frame that it looks at to the last that it fades from,
+            ``[b, n]``.
     """
 
-    def __init__(self, most: int) -> None:
-        self.pieces: list[Tensor] = []
-        self.tail: Tensor | None = None
-        self._most = most
-
-    def add(self, piece: Tensor) -> None:
-        """What follows, ``[b, n]``."""
-        self.pieces.append(piece)
-        self.tail = _extended(self.tail, piece, self._most)
-
-
-def _extended(tail: Tensor | None, piece: Tensor, most: int) -> Tensor:
-    """The last ``most`` samples, or all if there are not as many, ``[b, n]``."""
-    joined = piece if tail is None else torch.cat([tail, piece], dim=1)
-    # A copy, so that the rest of the window can go.
-    return joined[:, max(0, joined.shape[1] - most) :].clone()
+    pieces: list[Tensor] = field(default_factory=list)
+    tail: Tensor | None = None
 
 
 def _windows(layout: Layout, parts: Iterable[Tensor]) -> Iterator[tuple[Block, Tensor]]:

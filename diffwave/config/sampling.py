@@ -59,9 +59,9 @@ class SamplingConfig:
     refinements: int = 0
     refinement_iterations: int = 16
     refinement_strength: float = 0.1
-    block_frames: int = 128
+    block_frames: int = 256
     first_block_frames: int = 32
-    context_frames: int = 8
+    context_frames: int = 16
 
     def __post_init__(self) -> None:
         one_of("sampling.sampler", self.sampler, SAMPLERS)

@@ -45,7 +45,8 @@ class _Consistency(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("threads", "reflected", "held")),
         ("spectrum", _Spectrum),
         ("momentum", ctypes.c_float),
-        *((name, ctypes.c_void_p) for name in ("analysis", "synthesis", "weight", "goal", "moved", "projected")),
+        *((name, ctypes.c_void_p) for name in ("analysis", "synthesis", "weight")),
+        *((name, ctypes.c_void_p) for name in ("hold", "given", "goal", "moved", "projected")),
         *((name, ctypes.c_void_p) for name in ("pieces", "scratch", "next")),
     ]
 
@@ -143,7 +144,7 @@ def push(
     momentum: float,
     limit: float,
     floor: float,
-    held: int = 0,
+    hold: Tensor | None = None,
 ) -> Tensor:
     """Push a waveform towards band magnitudes.
 
@@ -153,7 +154,7 @@ def push(
         geometry: frame sizes, for which :func:`unavailable` is None.
         filters: between bins and bands.
         iterations: at least one.
-        momentum, limit, held: see :class:`~diffwave.consistency.MelConsistency`.
+        momentum, limit, hold: see :class:`~diffwave.consistency.MelConsistency`.
         floor: least band magnitude.
 
     Returns:
@@ -172,6 +173,8 @@ def push(
     goal = F.pad(goal / math.log(2), (0, 0, 0, blocks * _LANES - frames))
     goal = goal.view(examples, blocks, _LANES, -1).transpose(2, 3).contiguous()  # [B, blocks, M, 16]
     moved, projected = transform.pad(wav).contiguous(), wav.clone(memory_format=torch.contiguous_format)
+    given = wav.contiguous()
+    held = None if hold is None else hold.float().contiguous()
     pieces = torch.empty(examples, blocks, (_LANES - 1) * geometry.hop_length + geometry.n_fft)
     tables = _tables(geometry.n_fft)
     pointers = (tables.radices, tables.pass_twiddles, tables.twiddles, tables.places, filters.own, filters.spread)
@@ -188,10 +191,12 @@ def push(
         iterations,
         torch.get_num_threads(),
         transform.reflects,
-        held,
+        0 if hold is None else len(hold),
         spectrum,
         momentum,
-        *(tensor.data_ptr() for tensor in (analysis, synthesis, weight, goal, moved, projected, pieces)),
+        *(tensor.data_ptr() for tensor in (analysis, synthesis, weight)),
+        None if held is None else held.data_ptr(),
+        *(tensor.data_ptr() for tensor in (given, goal, moved, projected, pieces)),
     )
     if library().diffwave_consistency(ctypes.byref(task)):
         raise MemoryError(

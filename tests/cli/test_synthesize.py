@@ -15,6 +15,7 @@ import pytest
 import soundfile
 import torch
 
+from diffwave.synthesis import Synthesis
 from diffwave.vocoder import Vocoder
 
 
@@ -123,14 +124,14 @@ def test_what_does_not_fit_into_memory_is_one_line_and_the_others_are_done(
 ):
     for name, repeats in (("a", 1), ("long", 2), ("z", 1)):
         soundfile.write(inputs / f"{name}.wav", np.tile(speech, repeats), 16000)
-    original = Vocoder._denoise
+    original = Synthesis.speak
 
-    def hungry(self, condition, *rest):
-        if condition.mel.shape[0] * condition.mel.shape[-1] > 3000:  # 1 s is 2016 positions
+    def hungry(self, mels, *rest):
+        if sum(map(len, mels)) * max(mel.shape[-1] for mel in mels) > 94:  # 1 s is 63 frames
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return original(self, condition, *rest)
+        return original(self, mels, *rest)
 
-    monkeypatch.setattr(Vocoder, "_denoise", hungry)
+    monkeypatch.setattr(Synthesis, "speak", hungry)
     outcome = synthesize(inputs, "--batch-seconds", "60")
     assert outcome.code == 2
     (line,) = [line for line in outcome.errors if line.startswith("diffwave")]

@@ -49,13 +49,15 @@ def goal_of(consistency: MelConsistency, wav: Tensor) -> Tensor:
     return consistency.mel.expand(mel).clamp_min(consistency.mel.config.floor).log().transpose(1, 2)
 
 
-def errors(consistency: MelConsistency, wav: Tensor, goal: Tensor, iterations: int) -> tuple[float, float]:
+def errors(
+    consistency: MelConsistency, wav: Tensor, goal: Tensor, iterations: int, hold: Tensor | None = None
+) -> tuple[float, float]:
     """Largest difference from float64 beside the signal's level, of the kernel and of PyTorch in float32."""
     frames = goal.shape[1]
     with torch.inference_mode():
-        truth = consistency._push(wav.double(), goal, frames, iterations)
-        plain = consistency._push(wav, goal.float(), frames, iterations)
-        ours = consistency._push_natively(wav, goal.float(), iterations)
+        truth = consistency._push(wav.double(), goal, frames, iterations, hold)
+        plain = consistency._push(wav, goal.float(), frames, iterations, hold)
+        ours = consistency._push_natively(wav, goal.float(), iterations, hold)
     assert ours.shape == truth.shape
     level = truth.square().mean().sqrt()
     assert float((truth - wav).abs().max() / level) > 0.1  # something has happened
@@ -74,6 +76,18 @@ def test_it_is_what_pytorch_computes(frames: int, framing: str, momentum: float)
     assert errors(consistency, wav, goal, 1)[0] < 1e-5
     ours, plain = errors(consistency, wav, goal, 3)
     assert ours < 1e-5 + 4 * plain
+
+
+@needs_kernel
+@pytest.mark.parametrize("count", [1, 5000, 4096, 33 * 256])
+def test_what_is_held_is_held_as_in_pytorch(count: int) -> None:
+    consistency = make()
+    goal = goal_of(consistency, noise(MelConfig(), 33, 2, seed=1, level=0.03))
+    wav = noise(MelConfig(), 33, 2)
+    ours, plain = errors(consistency, wav, goal, 3, torch.linspace(1, 0, count))
+    assert ours < 1e-5 + 4 * plain
+    pushed = consistency._push_natively(wav, goal.float(), 3, torch.ones(count))
+    assert torch.equal(pushed[:, :count], wav[:, :count])
 
 
 @needs_kernel

@@ -16,11 +16,12 @@
 typedef struct {
     int64_t examples, frames, hop, fft, left, right, iterations, threads;
     int64_t reflected; /* whether the padding mirrors the signal; else it is zero */
-    int64_t held;      /* samples at the start of each example that stay as they are */
+    int64_t held;      /* samples at the start of each example that are kept near what they were */
     Spectrum spectrum;
     float momentum;
     const float *analysis, *synthesis; /* windows [fft]; the second divided by what the transforms multiply by */
     const float *weight;               /* [N], 1 / sum of squared windows at a sample */
+    const float *hold, *given;         /* [held], share of what was, 0 to 1; [B][N], what was */
     const float *goal;                 /* [B][blocks][M][16], log2 */
     float *moved;                      /* [B][left + N + right], what is projected */
     float *projected;                  /* [B][N], the last projection */
@@ -121,11 +122,15 @@ static void move_block(const Consistency *c, int64_t index, const ConsistencyScr
     float *padded = c->moved + example * padded_of(c), *moved = padded + c->left + begin;
     float *projected = c->projected + example * samples + begin;
     const float *weight = c->weight + begin;
-    if (c->held >= end) return;
-    const int64_t first = c->held > begin ? c->held - begin : 0;
+    const float *given = c->given + example * samples + begin, *hold = c->hold + begin;
+    const int64_t held = c->held - begin;
     sum_pieces(c, example, c->left + begin, c->left + end, s->sums);
-    for (int64_t i = first; i < end - begin; i++) {
-        float value = s->sums[i] * weight[i];
+    for (int64_t i = 0; i < end - begin; i++) s->sums[i] *= weight[i];
+    /* Exactly what was, where all of it is held. */
+    for (int64_t i = 0; i < held && i < end - begin; i++)
+        s->sums[i] = given[i] - (given[i] - s->sums[i]) * (1 - hold[i]);
+    for (int64_t i = 0; i < end - begin; i++) {
+        float value = s->sums[i];
         moved[i] = value + c->momentum * (value - projected[i]);
         projected[i] = value;
     }
