@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def main(arguments: list[str]) -> int:
     """Serve until interrupted; returns 0."""
     args = parser().parse_args(arguments)
-    from diffwave.listening.server import is_loopback
+    from diffwave.addresses import is_loopback
 
     server = _open_server(args)
     # A service manager ends a server with SIGTERM; it is Ctrl-C for those without a keyboard.
