@@ -14,7 +14,7 @@ import types
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -35,6 +35,34 @@ _SLOPPY_BYTES = 64
 
 class AudioError(ValueError):
     """A file that is not usable audio; the message names it and says what was expected."""
+
+
+class AudioTooLargeError(AudioError):
+    """Audio that is longer, or of more channels or a higher rate, than somebody allows."""
+
+
+@dataclass(frozen=True)
+class AudioLimits:
+    """What audio from strangers may be.
+
+    Args:
+        seconds: longest duration. A megabyte of FLAC can hold hours of silence.
+        channels: most channels.
+        sample_rate: highest rate in Hz.
+    """
+
+    seconds: float
+    channels: int = 8
+    sample_rate: int = 192_000
+
+    def check(self, name: object, frames: int, rate: int, channels: int) -> None:
+        """Refuse what is beyond a limit; raises AudioTooLargeError."""
+        if channels > self.channels:
+            raise AudioTooLargeError(f"{name}: expected at most {self.channels} channels; got {channels}")
+        if rate > self.sample_rate:
+            raise AudioTooLargeError(f"{name}: expected at most {self.sample_rate} Hz; got {rate} Hz")
+        if frames > self.seconds * rate:
+            raise AudioTooLargeError(f"{name}: expected at most {self.seconds:g} s of audio; got more")
 
 
 def import_torchaudio() -> types.ModuleType:
@@ -99,9 +127,32 @@ def read_audio(path: Path, sample_rate: int | None = None) -> Audio:
     Raises:
         AudioError: if the file is missing, empty, not audio, truncated, or holds NaN or infinite samples.
     """
+    return _converted(*read_samples(path), sample_rate)
+
+
+def decode_audio(data: bytes, limits: AudioLimits, sample_rate: int | None = None) -> Audio:
+    """Read a file in memory as :func:`read_audio` would; decoding stops at a limit, whatever its header says.
+
+    Args:
+        data: the whole file.
+        limits: what it may be.
+        sample_rate: wanted rate in Hz; its own if not given.
+
+    Raises:
+        AudioTooLargeError: if it is beyond a limit.
+        AudioError: as :func:`read_audio`.
+    """
+    if not data:
+        raise AudioError("audio: expected audio; the file is empty (0 bytes)")
+    file = _MemoryFile(data)
+    _compare("audio", *_data_size(file, len(data)))
+    file.seek(0)
+    return _converted(*_checked("audio", *_read_mono("audio", file, limits)), sample_rate)
+
+
+def _converted(mono: np.ndarray, rate: int, channels: int, sample_rate: int | None) -> Audio:
     import torch
 
-    mono, rate, channels = read_samples(path)
     wanted = sample_rate or rate
     if wanted != rate:
         mono = resample(mono, rate, wanted)
@@ -114,43 +165,54 @@ def read_samples(path: Path) -> tuple[np.ndarray, int, int]:
     Raises:
         AudioError: as :func:`read_audio`.
     """
-    mono, rate, channels = _read_mono(path)
+    _check_size(path)
+    # As bytes, since a name need not be valid UTF-8.
+    return _checked(path, *_read_mono(path, os.fsencode(path), None))
+
+
+def _checked(name: object, mono: np.ndarray, rate: int, channels: int) -> tuple[np.ndarray, int, int]:
     if len(mono) == 0:
-        raise AudioError(f"{path}: expected audio; the file holds no samples")
+        raise AudioError(f"{name}: expected audio; the file holds no samples")
     if not np.isfinite(mono).all():
-        raise AudioError(f"{path}: expected finite samples; got NaN or infinity")
+        raise AudioError(f"{name}: expected finite samples; got NaN or infinity")
     if rate < _LOWEST_RATE:
         # Resampling 1 Hz to 16 kHz would make 16000 samples of each.
-        raise AudioError(f"{path}: expected a sample rate of at least {_LOWEST_RATE} Hz; got {rate} Hz")
+        raise AudioError(f"{name}: expected a sample rate of at least {_LOWEST_RATE} Hz; got {rate} Hz")
     return mono, rate, channels
 
 
-def _read_mono(path: Path) -> tuple[np.ndarray, int, int]:
+def _read_mono(name: object, source: bytes | BinaryIO, limits: AudioLimits | None) -> tuple[np.ndarray, int, int]:
     """Mean of the channels as float32 ``[N]``, sample rate and number of channels; raises AudioError."""
     import soundfile
 
-    _check_size(path)
     try:
-        # As bytes, since a name need not be valid UTF-8.
-        with soundfile.SoundFile(os.fsencode(path)) as file:
-            mono = np.concatenate([np.zeros(0, np.float32), *_mono_blocks(file)])
+        with soundfile.SoundFile(source) as file:
+            mono = np.concatenate([np.zeros(0, np.float32), *_mono_blocks(name, file, limits)])
             expected, rate, channels = file.frames, file.samplerate, file.channels
+    except AudioError:
+        raise
     except (soundfile.LibsndfileError, RuntimeError, TypeError, ValueError, OSError) as error:
         said = getattr(error, "error_string", str(error)).strip(" .").removeprefix("Error : ")
-        raise AudioError(f"{path}: expected audio that libsndfile can read; {said} (damaged or no audio?)") from None
+        raise AudioError(f"{name}: expected audio that libsndfile can read; {said} (damaged or no audio?)") from None
     if len(mono) < expected < _UNKNOWN_FRAMES:
         raise AudioError(
-            f"{path}: expected {expected} samples by its header; the data ends after {len(mono)} (truncated file)"
+            f"{name}: expected {expected} samples by its header; the data ends after {len(mono)} (truncated file)"
         )
     return mono, rate, channels
 
 
-def _mono_blocks(file: Any) -> Iterator[np.ndarray]:
+def _mono_blocks(name: object, file: Any, limits: AudioLimits | None) -> Iterator[np.ndarray]:
     """Read block by block: a header may claim more samples than there is memory for.
 
     Args:
+        name: of the file, for messages.
         file: a ``soundfile.SoundFile``.
+        limits: what it may be.
     """
+    done = 0
+    if limits is not None:
+        claimed = file.frames if file.frames < _UNKNOWN_FRAMES else 0
+        limits.check(name, claimed, file.samplerate, file.channels)
     # soundfile seeks after every block it reads. That fails where the header has no length (FLAC from a pipe) and
     # is not exact for MP3; reading forwards needs none of it.
     file.seekable = lambda: False
@@ -158,6 +220,23 @@ def _mono_blocks(file: Any) -> Iterator[np.ndarray]:
         # The mean of all channels: a stereo file with one silent side must not become silence.
         with np.errstate(over="ignore", invalid="ignore"):
             yield block.mean(axis=1, dtype=np.float32)
+        done += len(block)
+        if limits is not None:
+            limits.check(name, done, file.samplerate, file.channels)
+
+
+class _MemoryFile(io.BytesIO):
+    """Bytes that a C library reads as a file: an impossible position is refused without an exception.
+
+    libsndfile goes where a damaged header sends it, and an exception inside its callback would be printed.
+    """
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a position from 0 on, or stay where we are."""
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self.tell(), os.SEEK_END: len(self.getbuffer())}.get(whence, 0)
+        if not 0 <= base + offset < 1 << 62:
+            return self.tell()
+        return super().seek(base + offset)
 
 
 def _check_size(path: Path) -> None:
@@ -167,28 +246,31 @@ def _check_size(path: Path) -> None:
             raise AudioError(f"{path}: expected an audio file; there is no such file")
         if path.stat().st_size == 0:
             raise AudioError(f"{path}: expected audio; the file is empty (0 bytes)")
-        claimed, there = _data_size(path)
+        with path.open("rb") as file:
+            claimed, there = _data_size(file, path.stat().st_size)
     except OSError as error:
         raise AudioError(f"{path}: expected audio that can be read; {error.strerror or error}") from None
+    _compare(path, claimed, there)
+
+
+def _compare(name: object, claimed: int, there: int) -> None:
     if claimed - there > _SLOPPY_BYTES:
-        raise AudioError(f"{path}: expected {claimed} bytes of samples by its header; got {there} (truncated file)")
+        raise AudioError(f"{name}: expected {claimed} bytes of samples by its header; got {there} (truncated file)")
 
 
-def _data_size(path: Path) -> tuple[int, int]:
+def _data_size(file: BinaryIO, size: int) -> tuple[int, int]:
     """Bytes of samples that a WAV or AIFF header claims, and how many follow it; ``(0, 0)`` if it does not say.
 
     libsndfile reads a truncated file of these formats as if it were whole.
     """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        order = {b"RIFF": "<4sI", b"FORM": ">4sI"}.get(file.read(12)[:4])
-        position = 12
-        while order and len(header := file.read(8)) == 8:
-            name, claimed = struct.unpack(order, header)
-            position += 8
-            if name in (b"data", b"SSND"):
-                return (0, 0) if _is_streamed(claimed) else (claimed, size - position)
-            position = file.seek(position + claimed + claimed % 2)  # chunks begin at even positions
+    order = {b"RIFF": "<4sI", b"FORM": ">4sI"}.get(file.read(12)[:4])
+    position = 12
+    while order and len(header := file.read(8)) == 8:
+        name, claimed = struct.unpack(order, header)
+        position += 8
+        if name in (b"data", b"SSND"):
+            return (0, 0) if _is_streamed(claimed) else (claimed, size - position)
+        position = file.seek(position + claimed + claimed % 2)  # chunks begin at even positions
     return 0, 0
 
 

@@ -63,6 +63,13 @@ def seconds_argument(text: str) -> float:
     return seconds
 
 
+def port_argument(text: str) -> int:
+    """A port; 0 takes a free one."""
+    if text.isascii() and text.isdecimal() and len(text) <= 5 and int(text) <= 65535:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535; got {text!r}")
+
+
 def device_argument(text: str) -> str:
     """A device's name; whether the machine has it is found out when it is used."""
     if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", text):

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from diffwave.cli.arguments import CommandParser, path_argument
+from diffwave.cli.arguments import CommandParser, path_argument, port_argument
 from diffwave.cli.errors import reason
 from diffwave.cli.plan import InputError
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def main(arguments: list[str]) -> int:
     """Serve until interrupted; returns 0."""
     args = parser().parse_args(arguments)
-    from diffwave.listening.server import is_loopback
+    from diffwave.addresses import is_loopback
 
     server = _open_server(args)
     # A service manager ends a server with SIGTERM; it is Ctrl-C for those without a keyboard.
@@ -93,12 +93,6 @@ def _interrupt(*_: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _port(text: str) -> int:
-    if text.isascii() and text.isdecimal() and len(text) <= 5 and int(text) <= 65535:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535; got {text!r}")
-
-
 def parser() -> argparse.ArgumentParser:
     """The command's arguments."""
     result = CommandParser(prog="diffwave listen serve", description=__doc__)
@@ -106,7 +100,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1, this machine only)"
     )
-    result.add_argument("--port", type=_port, default=8000, help="port; 0 takes a free one (default: 8000)")
+    result.add_argument("--port", type=port_argument, default=8000, help="port; 0 takes a free one (default: 8000)")
     result.add_argument(
         "--results",
         type=path_argument,

@@ -16,6 +16,7 @@ import diffwave
 # command -> (module, what it does); modules are imported only when called, so that --help is instant.
 COMMANDS = {
     "synthesize": ("diffwave.cli.synthesize", "turn recordings or mels into speech"),
+    "serve": ("diffwave.cli.serve", "the vocoder as a small HTTP service: mels or recordings in, speech out"),
     "train": ("diffwave.cli.train", "train a model: hydra overrides such as experiment=debug_cpu data.root=FOLDER"),
     "export": ("diffwave.cli.export", "turn a run directory into a checkpoint folder to give away"),
     "train-refiner": ("diffwave.cli.train_refiner", "give a checkpoint a refiner: what its mels leave open"),

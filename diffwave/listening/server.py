@@ -6,7 +6,6 @@ can be asked for. Answers are on the disk before they are acknowledged; see ``di
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import socket
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from diffwave.addresses import is_own_name
 from diffwave.listening.answers import AnswerError, AnswerStore
 from diffwave.listening.page import NO_CONNECTION, PageError, read_sheet
 
@@ -84,17 +84,8 @@ class ListeningServer(ThreadingHTTPServer):
         return f"http://{f'[{host}]' if ':' in host else host}:{self.server_port}/"
 
     def knows_host(self, header: str) -> bool:
-        """Whether a Host header is one of our own.
-
-        A page of another site can make its name point to this machine (DNS rebinding) and would then count as our
-        own origin; its Host header still carries that name. A bare address cannot be rebound. Ports are free, for
-        those who reach the server through a tunnel.
-        """
-        try:
-            host = (urlsplit(f"//{header}").hostname or "").lower()
-        except ValueError:
-            return False
-        return host in self.names or _is_address(host)
+        """Whether a Host header is one of our own; ports are free, for those who come through a tunnel."""
+        return is_own_name(header, self.names)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -205,16 +196,3 @@ def read_page(folder: Path) -> tuple[str, dict[str, Any]]:
         return page, read_sheet(page)
     except PageError as error:
         raise PageError(f"{path}: {error}") from None
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a server bound to ``host``."""
-    return host.lower() == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

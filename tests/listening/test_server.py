@@ -19,10 +19,11 @@ from typing import Any
 
 import pytest
 
+from diffwave.addresses import is_loopback
 from diffwave.listening.answers import AnswerError, AnswerStore, check_row
 from diffwave.listening.design import RESULT_COLUMNS
 from diffwave.listening.page import PageError, build_page, sheet_of
-from diffwave.listening.server import MAX_BODY, ListeningServer, is_loopback, read_page
+from diffwave.listening.server import MAX_BODY, ListeningServer, read_page
 from tones import tone_test
 
 TEST, AUDIO = tone_test("mushra")

@@ -1,0 +1,197 @@
+"""What the endpoints do, apart from HTTP's forms."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from torch import Tensor
+
+import diffwave
+from diffwave.document import to_dict
+from diffwave.serving.bodies import client_gone, whole_body
+from diffwave.serving.budget import Allowance, Budget
+from diffwave.serving.inputs import Input, read_input
+from diffwave.serving.jobs import Job, SynthesisSettings
+from diffwave.serving.limits import GoneError, Limits, RefusedError
+from diffwave.serving.live import LiveStream
+from diffwave.serving.metrics import Metrics
+from diffwave.serving.speaker import Speaker, parts_of
+from diffwave.serving.streams import AudioStream, Session, feed, feed_rows
+from diffwave.serving.waveforms import wav_file, wav_header
+from diffwave.vocoder import Vocoder
+
+ROWS = "rows"
+_DECODERS = 2
+_BYTES = 4  # of a float32
+_PART_SECONDS = 1.0  # of a whole mel that is streamed
+
+
+class Service:
+    """A vocoder with everything around it that requests need.
+
+    Args:
+        vocoder: what speaks.
+        name: of the checkpoint, for ``/health``.
+        limits: what requests may be.
+    """
+
+    def __init__(self, vocoder: Vocoder, name: str, limits: Limits) -> None:
+        self.vocoder = vocoder
+        self.name = name
+        self.limits = limits
+        self.metrics = Metrics()
+        self.speaker = Speaker(vocoder, limits, self.metrics)
+        self.budget = Budget(limits.bytes_in_flight)
+        self._decoders = ThreadPoolExecutor(_DECODERS, "decoder")
+        self._streams = 0
+        self.metrics.watch("diffwave_queue_jobs", "Utterances that wait.", lambda: len(self.speaker.queue))
+        self.metrics.watch("diffwave_in_flight_bytes", "Bytes that requests hold.", lambda: self.budget.used)
+        self.metrics.watch("diffwave_streams", "Streams that run.", lambda: self._streams)
+
+    def start(self) -> None:
+        """Start to work, and speak for a try."""
+        self.speaker.start()
+        self.speaker.warm_up()
+
+    def stop(self, seconds: float) -> None:
+        """Finish what has begun, for so long."""
+        self.speaker.stop(seconds)
+        self._decoders.shutdown(wait=False, cancel_futures=True)
+
+    def check(self, settings: SynthesisSettings) -> None:
+        """Refuse settings that this model cannot work with, or that are beyond the limits; raises RefusedError."""
+        limits = self.limits
+        for name, most in (("consistency", limits.consistency), ("refinements", limits.refinements)):
+            if (getattr(settings, name) or 0) > most:
+                raise RefusedError(422, f"{name}: expected at most {most}; got {getattr(settings, name)}")
+        try:
+            self.vocoder.settings(settings.consistency, settings.consistency_at, settings.refinements)
+            place = (settings.consistency, settings.consistency_at)
+            count = len(self.vocoder.sampler(settings.steps, settings.sampler, *place))
+        except ValueError as error:
+            raise RefusedError(422, str(error)) from None
+        if count > limits.steps:
+            raise RefusedError(422, f"steps: expected at most {limits.steps}; got {count}")
+
+    async def synthesize(self, request: Request, settings: SynthesisSettings, wanted: str) -> Response:
+        """The whole audio of a whole body; raises RefusedError or GoneError."""
+        try:
+            async with asyncio.timeout(self.limits.request_seconds):
+                with self.budget.allowance() as allowance:
+                    spoken = await self._read(request, wanted, self.limits.audio_seconds, allowance)
+                    wav = await self._speak(request, spoken, settings)
+        except TimeoutError:
+            raise RefusedError(
+                504, f"no answer within {self.limits.request_seconds:g} s", self.speaker.retry_after()
+            ) from None
+        return Response(self._file(wav[: spoken.samples]), media_type="audio/wav")
+
+    def _file(self, wav: Tensor) -> bytes:
+        try:
+            return wav_file(wav, self.vocoder.sample_rate)
+        except ValueError as error:
+            raise RefusedError(422, str(error)) from None
+
+    async def _read(self, request: Request, wanted: str, longest: float, allowance: Allowance) -> Input:
+        body = await whole_body(request, self.limits, allowance)
+        arguments = (self.vocoder, body, wanted, self.limits, longest)
+        result = await asyncio.get_running_loop().run_in_executor(self._decoders, read_input, *arguments)
+        allowance.take(_BYTES * (result.mel.numel() + 2 * result.samples))
+        return result
+
+    async def _speak(self, request: Request, spoken: Input, settings: SynthesisSettings) -> Tensor:
+        job = Job(spoken.mel, spoken.samples / self.vocoder.sample_rate, settings)
+        self.speaker.submit(job)
+        answer = asyncio.wrap_future(job.outcome)
+        gone = asyncio.ensure_future(client_gone(request))
+        try:
+            either: set[asyncio.Future[Any]] = {answer, gone}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if not answer.done():
+                raise GoneError
+            return answer.result()
+        finally:
+            gone.cancel()
+            if not answer.done():
+                answer.cancel()
+                job.abandon()
+
+    async def stream(self, request: Request, settings: SynthesisSettings, wanted: str, raw: bool) -> Response:
+        """Audio as it becomes known; raises RefusedError or GoneError as long as there is none.
+
+        Args:
+            request: of the client.
+            settings: of synthesis.
+            wanted: ``rows``, or see ``read_input``.
+            raw: PCM without the header of a WAV file.
+        """
+        session = self._open(request, settings, wanted)
+        try:
+            async with asyncio.timeout_at(session.deadline):
+                first = await session.live.next_piece()
+        except TimeoutError:
+            await session.end()
+            raise RefusedError(504, f"no audio within {self.limits.stream_seconds:g} s") from None
+        except BaseException:
+            await session.end()
+            raise
+        rate = self.vocoder.sample_rate
+        header = b"" if raw else wav_header(rate, None)
+        media_type = f"audio/pcm;rate={rate};encoding=signed-int;bits=16" if raw else "audio/wav"
+        return AudioStream(session, header + (first or b""), media_type, rate)
+
+    def _open(self, request: Request, settings: SynthesisSettings, wanted: str) -> Session:
+        if self._streams >= self.limits.streams:
+            raise RefusedError(503, f"{self._streams} streams run already; try again later", self.speaker.retry_after())
+        self._streams += 1
+        allowance = Allowance(self.budget)
+        loop = asyncio.get_running_loop()
+        live = LiveStream(self.speaker, settings, loop)
+
+        async def source() -> None:
+            if wanted == ROWS:
+                await feed_rows(live, self.vocoder, request, self.limits, allowance)
+                return
+            spoken = await self._read(request, wanted, self.limits.stream_audio_seconds, allowance)
+            live.most_samples = spoken.samples
+            for part in parts_of(self.vocoder, spoken.mel, _PART_SECONDS):
+                live.feed(part)
+
+        def close() -> None:
+            allowance.close()
+            self._streams -= 1
+
+        live.start()
+        feeder = asyncio.ensure_future(feed(live, request, source))
+        return Session(live, feeder, loop.time() + self.limits.stream_seconds, close)
+
+    def health(self) -> dict[str, Any]:
+        """What this service is, for ``/health``."""
+        vocoder, mel = self.vocoder, self.vocoder.config.mel
+        return {
+            "status": "ok" if self.speaker.healthy else "stopped",
+            "version": diffwave.__version__,
+            "checkpoint": self.name,
+            "sample_rate": vocoder.sample_rate,
+            "hop_length": vocoder.hop_length,
+            "mel": {**to_dict(mel), "description": mel.describe()},
+            "sampling": self._defaults(),
+            "device": str(vocoder.device),
+            "backend": vocoder.backend,
+            "precision": vocoder.precision,
+            "limits": to_dict(self.limits),
+        }
+
+    def _defaults(self) -> dict[str, Any]:
+        own = self.vocoder.settings()
+        return {
+            "steps": own.steps,
+            "sampler": own.guided_sampler if own.guided else own.sampler,
+            "consistency": own.consistency_iterations,
+            "consistency_at": own.consistency_at,
+            "refinements": own.refinements,
+        }
