@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from diffwave.calling import TtsCalls
 from diffwave.checkpoint import DEFAULT, Checkpoint, CheckpointError, checkpoint_folder, load_checkpoint
 from diffwave.config import ModelConfig, SamplingConfig
 from diffwave.denoising import Denoiser, make_sampler
@@ -31,8 +32,8 @@ _ENOUGH_FRAMES = 64
 StepCallback = Callable[[int, Tensor, Tensor], None]
 
 
-class Vocoder:
-    """A trained model with everything it needs to speak.
+class Vocoder(TtsCalls):
+    """A trained model with everything it needs to speak, also under the names that TTS code calls.
 
     Args:
         checkpoint: configuration and weights.
