@@ -54,9 +54,7 @@ class Choice:
         return torch.autocast(self.autocast, torch.bfloat16)
 
 
-def choose(
-    backend: str, precision: str, device: torch.device, channels: int, padding: str = "zeros"
-) -> Choice:
+def choose(backend: str, precision: str, device: torch.device, channels: int, padding: str = "zeros") -> Choice:
     """Pick the backend and the precision to run a network with.
 
     Args:
