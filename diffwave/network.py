@@ -63,12 +63,15 @@ class DiffusionEmbedding(nn.Module):
 
     def forward(self, step: Tensor) -> Tensor:
         """Embed steps ``[B]`` in ``[0, T - 1]`` as ``[B, 512]``."""
+        return F.silu(self.projection2(F.silu(self.projection1(self.encode(step)))))
+
+    def encode(self, step: Tensor) -> Tensor:
+        """Sines and cosines of steps ``[B]``, ``[B, 128]``."""
         last = self.table.shape[0] - 1
         low = step.floor().long().clamp(0, last)
         high = (low + 1).clamp(max=last)
         weight = (step - low).to(self.table.dtype).unsqueeze(-1)  # [B, 1]
-        x = torch.lerp(self.table[low], self.table[high], weight)  # [B, 128]
-        return F.silu(self.projection2(F.silu(self.projection1(x))))
+        return torch.lerp(self.table[low], self.table[high], weight)
 
     @staticmethod
     def _build_table(steps: int) -> Tensor:
@@ -282,7 +285,10 @@ class DiffWave(nn.Module):
 
     def shifts(self, step: Tensor) -> Tensor:
         """What each layer adds to its input at these diffusion steps ``[B]``, shape ``[B, L, C]``."""
-        embedding = self.diffusion_embedding(step)  # [B, 512]
+        return self.project(self.diffusion_embedding(step))
+
+    def project(self, embedding: Tensor) -> Tensor:
+        """The embedding of steps ``[B, 512]`` for each layer, ``[B, L, C]``."""
         return torch.stack([block.diffusion_projection(embedding) for block in self._blocks()], dim=1)
 
     def receptive_field(self) -> int:

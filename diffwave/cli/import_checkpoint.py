@@ -7,8 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from diffwave.cli.arguments import CommandParser, path_argument
-from diffwave.cli.export import CARD_NAME, check_output
-from diffwave.cli.plan import InputError, try_out
+from diffwave.cli.export import CARD_NAME, check_output, write_checkpoint
 
 if TYPE_CHECKING:
     from diffwave.config import ModelConfig
@@ -46,25 +45,15 @@ def _setting(text: str) -> tuple[str, str]:
 def main(arguments: list[str]) -> int:
     """Write weights, configuration and a model card; what was assumed goes to stderr."""
     options = parser().parse_args(arguments)
-    from diffwave.checkpoint import CONFIG_NAME, WEIGHTS_NAME, save_checkpoint
-    from diffwave.cli.errors import one_line, reason
-    from diffwave.files import write_text
+    from diffwave.checkpoint import CONFIG_NAME, WEIGHTS_NAME
+    from diffwave.cli.errors import one_line
     from diffwave.interop.importing import import_checkpoint
-    from diffwave.model_card import model_card
 
-    names = (WEIGHTS_NAME, CONFIG_NAME, CARD_NAME)
-    check_output(options.output, names, options.force)
+    check_output(options.output, (WEIGHTS_NAME, CONFIG_NAME, CARD_NAME), options.force)
     imported = import_checkpoint(options.path, options.source, options.mel, options.set)
     for note in imported.notes:
         print(f"diffwave import: {one_line(note)}", file=sys.stderr)
-    try_out(options.output)
-    try:
-        save_checkpoint(options.output, imported.checkpoint, options.half)
-        write_text(options.output / CARD_NAME, model_card(imported.checkpoint, options.output.resolve().name))
-    except OSError as error:
-        raise InputError(f"--output {options.output}: expected a folder that can be written; {reason(error)}") from None
-    size = sum((options.output / name).stat().st_size for name in names)
-    print(f"{options.output}: {', '.join(names)}, {size / 2**20:.2f} MiB")
+    write_checkpoint(options.output, imported.checkpoint, options.half)
     print(_summary(imported.checkpoint.config))
     return 0
 
