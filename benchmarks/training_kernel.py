@@ -42,6 +42,7 @@ class PlainDiffWave(DiffWave):
     """The network with PyTorch's convolutions wherever the paper says convolution; the same parameters."""
 
     def enter(self, noisy: Tensor) -> Tensor:
+        """``[B, N]`` to ``[B, C, P]``."""
         return self.input_projection(noisy.unsqueeze(1))  # type: ignore[no-any-return]
 
     def hidden(self, total: Tensor, mask: Tensor | None) -> Tensor:
@@ -50,6 +51,7 @@ class PlainDiffWave(DiffWave):
         return F.relu(self.skip_projection(total * self.config.residual_layers**-0.5))
 
     def leave(self, hidden: Tensor) -> Tensor:
+        """The output layer."""
         return self.output_projection(hidden).squeeze(1)  # type: ignore[no-any-return]
 
 

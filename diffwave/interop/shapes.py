@@ -101,7 +101,7 @@ def check_weights(weights: Mapping[str, Tensor], config: ModelConfig, path: obje
     """Refuse weights that are not exactly those of the network of ``config``.
 
     Raises:
-        CheckpointError: if some are missing, left over, or have another shape.
+        CheckpointError: if some are missing, left over, have another shape, or are no finite numbers.
     """
     with torch.device("meta"):
         expected = {name: tuple(value.shape) for name, value in DiffWave(config).state_dict().items()}
@@ -112,6 +112,8 @@ def check_weights(weights: Mapping[str, Tensor], config: ModelConfig, path: obje
     for name, shape in expected.items():
         if tuple(weights[name].shape) != shape:
             raise CheckpointError(f"{path}: expected {name} of shape {list(shape)}; got {list(weights[name].shape)}")
+        if not bool(torch.isfinite(weights[name]).all()):
+            raise CheckpointError(f"{path}: expected finite weights; {name} has NaN or infinite values")
 
 
 def _some(names: Collection[str]) -> str:
