@@ -41,7 +41,8 @@ class PlainUpsampler(MelUpsampler):
 class PlainDiffWave(DiffWave):
     """The network with PyTorch's convolutions wherever the paper says convolution; the same parameters."""
 
-    def _enter(self, noisy: Tensor) -> Tensor:
+    def enter(self, noisy: Tensor) -> Tensor:
+        """``[B, N]`` to ``[B, C, P]``."""
         return self.input_projection(noisy.unsqueeze(1))  # type: ignore[no-any-return]
 
     def hidden(self, total: Tensor, mask: Tensor | None) -> Tensor:
@@ -49,7 +50,8 @@ class PlainDiffWave(DiffWave):
         assert mask is None
         return F.relu(self.skip_projection(total * self.config.residual_layers**-0.5))
 
-    def _leave(self, hidden: Tensor) -> Tensor:
+    def leave(self, hidden: Tensor) -> Tensor:
+        """The output layer."""
         return self.output_projection(hidden).squeeze(1)  # type: ignore[no-any-return]
 
 

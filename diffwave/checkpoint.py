@@ -23,6 +23,7 @@ FORMAT_VERSION = 1
 DEFAULT = "default"  # name of the packaged checkpoint
 WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
+STEP_NAME = "step.onnx"  # of a folder that diffwave export --to onnx has written, in place of the weights
 REFINER_PREFIX = "refiner."  # of the names of its weights, beside the network's
 
 
@@ -96,16 +97,21 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, half: bool = False) ->
     folder.mkdir(parents=True, exist_ok=True)
     dtype = torch.float16 if half else torch.float32
     weights = {name: value.detach().to("cpu", dtype).contiguous() for name, value in checkpoint.weights.items()}
+    # Serialized in memory, since Rust tells of a full disk in its own words. Both files are written before either gets
+    # its name, so that without room for the one the other stays as it was too.
+    with atomic_path(folder / CONFIG_NAME) as settings, atomic_path(folder / WEIGHTS_NAME) as tensors:
+        tensors.write_bytes(save(weights))
+        settings.write_text(config_document(checkpoint), encoding="utf-8")
+
+
+def config_document(checkpoint: Checkpoint) -> str:
+    """The text of ``config.json``."""
     document = {
         "format_version": FORMAT_VERSION,
         "model": to_dict(checkpoint.config),
         "training": checkpoint.training,
     }
-    # Serialized in memory, since Rust tells of a full disk in its own words. Both files are written before either gets
-    # its name, so that without room for the one the other stays as it was too.
-    with atomic_path(folder / CONFIG_NAME) as settings, atomic_path(folder / WEIGHTS_NAME) as tensors:
-        tensors.write_bytes(save(weights))
-        settings.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    return json.dumps(document, indent=2) + "\n"
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:
@@ -117,19 +123,29 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    document = _read_config(folder)
+    config, training = load_config(folder)
     path = folder / WEIGHTS_NAME
     if not path.is_file():
-        raise CheckpointError(f"{folder}: expected a checkpoint with {WEIGHTS_NAME}; there is none")
+        hint = ", for it is an ONNX export: only diffwave synthesize takes those" * (folder / STEP_NAME).is_file()
+        raise CheckpointError(f"{folder}: expected a checkpoint with {WEIGHTS_NAME}; there is none{hint}")
     try:
         weights = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path}: expected safetensors weights; {error} (truncated?)") from None
+    return Checkpoint(config, weights, training)
+
+
+def load_config(folder: Path) -> tuple[ModelConfig, dict[str, Any]]:
+    """Read a checkpoint's settings and the story of its training.
+
+    Raises:
+        CheckpointError: if ``config.json`` is missing, damaged, of a newer format, or has unknown settings.
+    """
+    document = _read_config(folder)
     try:
-        config = from_dict(ModelConfig, document["model"])
+        return from_dict(ModelConfig, document["model"]), document.get("training", {})
     except ConfigError as error:
         raise CheckpointError(f"{folder / CONFIG_NAME}: {error}") from None
-    return Checkpoint(config, weights, document.get("training", {}))
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

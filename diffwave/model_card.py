@@ -28,6 +28,8 @@ _DATA = (
     ("their speakers are", "validation_speakers", ""),
 )
 _TRAINING = (
+    ("imported from a checkpoint of", "imported_from", ""),
+    ("SHA-256 of its file", "sha256", ""),
     ("iterations", "iterations", ""),
     ("weights", "weights", ""),
     ("batch", "batch_size", " crops"),

@@ -63,12 +63,15 @@ class DiffusionEmbedding(nn.Module):
 
     def forward(self, step: Tensor) -> Tensor:
         """Embed steps ``[B]`` in ``[0, T - 1]`` as ``[B, 512]``."""
+        return F.silu(self.projection2(F.silu(self.projection1(self.encode(step)))))
+
+    def encode(self, step: Tensor) -> Tensor:
+        """Sines and cosines of steps ``[B]``, ``[B, 128]``."""
         last = self.table.shape[0] - 1
         low = step.floor().long().clamp(0, last)
         high = (low + 1).clamp(max=last)
         weight = (step - low).to(self.table.dtype).unsqueeze(-1)  # [B, 1]
-        x = torch.lerp(self.table[low], self.table[high], weight)  # [B, 128]
-        return F.silu(self.projection2(F.silu(self.projection1(x))))
+        return torch.lerp(self.table[low], self.table[high], weight)
 
     @staticmethod
     def _build_table(steps: int) -> Tensor:
@@ -114,11 +117,12 @@ class ResidualBlock(nn.Module):
         n_mels: ``M``.
         channels: ``C``.
         dilation: of the bidirectional convolution.
+        padding: what it sees beyond the ends, ``zeros`` or ``reflect``.
     """
 
-    def __init__(self, n_mels: int, channels: int, dilation: int) -> None:
+    def __init__(self, n_mels: int, channels: int, dilation: int, padding: str = "zeros") -> None:
         super().__init__()
-        self.dilation = dilation
+        self.dilation, self.padding = dilation, padding
         self.dilated_conv = _convolution(channels, 2 * channels, 3, dilation=dilation)
         self.diffusion_projection = nn.Linear(_EMBEDDING_WIDTH, channels)
         self.conditioner_projection = _convolution(n_mels, 2 * channels, 1)
@@ -128,7 +132,7 @@ class ResidualBlock(nn.Module):
         """What a kernel needs: the parameters themselves, not copies."""
         convolutions = (self.dilated_conv, self.conditioner_projection, self.output_projection)
         dilated, condition, output = ((layer.weight, _bias(layer)) for layer in convolutions)
-        return ResidualLayer(*dilated, *condition, *output, self.dilation)
+        return ResidualLayer(*dilated, *condition, *output, self.dilation, self.padding)
 
 
 def _bias(convolution: nn.Conv1d) -> Tensor:
@@ -159,7 +163,7 @@ class DiffWave(nn.Module):
         self.diffusion_embedding = DiffusionEmbedding(config.diffusion.steps)
         self.spectrogram_upsampler = MelUpsampler(mel.hop_length // network.squeeze)
         self.residual_layers = nn.ModuleList(
-            ResidualBlock(mel.n_mels, channels, 2 ** (i % network.dilation_cycle))
+            ResidualBlock(mel.n_mels, channels, 2 ** (i % network.dilation_cycle), network.padding)
             for i in range(network.residual_layers)
         )
         self.skip_projection = _convolution(channels, channels, 1)
@@ -241,13 +245,13 @@ class DiffWave(nn.Module):
         mask = condition.mask
         if mask is not None:
             noisy = noisy * mask.repeat_interleave(self.config.squeeze, dim=-1)[:, 0]
-        x = F.relu(self._enter(noisy))
+        x = F.relu(self.enter(noisy))
         stack = condition.stack or self.backend.stack(self.layers(), condition.mel, mask, calls=1)
         shifts = self.shifts(step) if shifts is None else shifts
         total = stack(x, shifts.expand(len(x), -1, -1))  # [B, C, P]
-        return self._leave(self.hidden(total, mask))
+        return self.leave(self.hidden(total, mask))
 
-    def _enter(self, noisy: Tensor) -> Tensor:
+    def enter(self, noisy: Tensor) -> Tensor:
         """The input convolution ``[B, N] -> [B, C, P]``, as one product of all its windows with the kernel.
 
         A convolution of a single channel is slow in every library; its windows are few numbers more than the samples.
@@ -271,7 +275,7 @@ class DiffWave(nn.Module):
         x = F.relu(x)
         return x if mask is None else x * mask.transpose(1, 2)
 
-    def _leave(self, hidden: Tensor) -> Tensor:
+    def leave(self, hidden: Tensor) -> Tensor:
         """The output layer ``[B, P, C] -> [B, N]``: one product, then overlapping windows."""
         weight, bias = self.output_projection.weight, self.output_projection.bias
         assert bias is not None
@@ -281,7 +285,10 @@ class DiffWave(nn.Module):
 
     def shifts(self, step: Tensor) -> Tensor:
         """What each layer adds to its input at these diffusion steps ``[B]``, shape ``[B, L, C]``."""
-        embedding = self.diffusion_embedding(step)  # [B, 512]
+        return self.project(self.diffusion_embedding(step))
+
+    def project(self, embedding: Tensor) -> Tensor:
+        """The embedding of steps ``[B, 512]`` for each layer, ``[B, L, C]``."""
         return torch.stack([block.diffusion_projection(embedding) for block in self._blocks()], dim=1)
 
     def receptive_field(self) -> int:

@@ -67,7 +67,8 @@ class Vocoder(TtsCalls):
         self.device = pick_device(device) if isinstance(device, str) else device
         self.config: ModelConfig = checkpoint.config
         self.training_story = checkpoint.training
-        choice = choose(backend, precision, self.device, self.config.network.residual_channels)
+        shape = self.config.network
+        choice = choose(backend, precision, self.device, shape.residual_channels, shape.padding)
         self.precision = choice.precision
         self.network = checkpoint.build(self.device)
         self.network.backend = choice.backend

@@ -1,9 +1,11 @@
-"""``diffwave export``: a run directory becomes a checkpoint folder to give away, with a model card."""
+"""``diffwave export``: a run directory becomes a checkpoint folder to give away, with a model card, or ONNX files."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,7 @@ from diffwave.cli.plan import InputError
 from diffwave.config.sampling import PLACES, SAMPLERS
 
 if TYPE_CHECKING:
+    from diffwave.checkpoint import Checkpoint
     from diffwave.config import ModelConfig
 
 CARD_NAME = "README.md"
@@ -22,6 +25,10 @@ def parser() -> argparse.ArgumentParser:
     result = CommandParser(prog="diffwave export", description=__doc__)
     result.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="of a training, its best/, or a checkpoint")
     result.add_argument("--output", "-o", type=Path, required=True, metavar="DIR")
+    form = (
+        "safetensors (the default), or onnx: the conditioner and one denoising step, for diffwave synthesize and others"
+    )
+    result.add_argument("--to", choices=("safetensors", "onnx"), default="safetensors", help=form)
     result.add_argument("--half", action="store_true", help="store the weights in float16")
     result.add_argument("--steps", type=count_argument, default=None, help="default number of network calls")
     result.add_argument("--sampler", choices=SAMPLERS, default=None, help="default sampler")
@@ -42,24 +49,69 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str]) -> int:
     """Write the averaged weights, the configuration with the sampling defaults asked for, and a model card."""
-    from diffwave.checkpoint import CONFIG_NAME, WEIGHTS_NAME, load_checkpoint, save_checkpoint
-    from diffwave.files import write_text
-    from diffwave.model_card import model_card
+    from diffwave.checkpoint import CONFIG_NAME, WEIGHTS_NAME, checkpoint_folder, load_checkpoint
 
     options = parser().parse_args(arguments)
+    if options.to == "onnx":
+        return _main_onnx(options)
     names = (WEIGHTS_NAME, CONFIG_NAME, CARD_NAME)
     check_output(options.output, names, options.force)
     _check_run(options.run_dir, CONFIG_NAME)
-    checkpoint = load_checkpoint(options.run_dir)
+    checkpoint = load_checkpoint(checkpoint_folder(options.run_dir))
+    checkpoint = dataclasses.replace(checkpoint, config=_with_sampling(checkpoint.config, options))
+    write_checkpoint(options.output, checkpoint, options.half)
+    return 0
+
+
+def write_checkpoint(folder: Path, checkpoint: Checkpoint, half: bool) -> None:
+    """Write weights, configuration and a model card, and tell what was written on stdout.
+
+    Raises:
+        InputError: if the folder cannot be written.
+    """
+    from diffwave.checkpoint import CONFIG_NAME, WEIGHTS_NAME, save_checkpoint
+    from diffwave.files import write_text
+    from diffwave.model_card import model_card
+
+    try:
+        save_checkpoint(folder, checkpoint, half)
+        write_text(folder / CARD_NAME, model_card(checkpoint, folder.resolve().name))
+    except OSError as error:
+        raise InputError(f"--output {folder}: expected a folder that can be written; {error}") from None
+    _tell(folder, (WEIGHTS_NAME, CONFIG_NAME, CARD_NAME))
+
+
+def _tell(folder: Path, names: Sequence[str]) -> None:
+    size = sum((folder / name).stat().st_size for name in names)
+    print(f"{folder}: {', '.join(names)}, {size / 2**20:.2f} MiB")
+
+
+def _main_onnx(options: argparse.Namespace) -> int:
+    """Write the graphs and the configuration."""
+    from diffwave.checkpoint import CONFIG_NAME, WEIGHTS_NAME, checkpoint_folder, load_checkpoint
+    from diffwave.interop.onnx_export import export_onnx
+    from diffwave.interop.onnx_names import CONDITIONER_NAME, OPSET, REFINER_NAME, STEP_NAME
+
+    if options.half:
+        raise InputError("--half: expected --to safetensors, for ONNX files are in float32; got --to onnx")
+    if (options.output / WEIGHTS_NAME).exists():
+        raise InputError(f"--output {options.output}: expected a folder of its own; it holds {WEIGHTS_NAME}")
+    names = (CONDITIONER_NAME, STEP_NAME, REFINER_NAME, CONFIG_NAME)
+    check_output(options.output, names, options.force)
+    _check_run(options.run_dir, CONFIG_NAME)
+    checkpoint = load_checkpoint(checkpoint_folder(options.run_dir))
     checkpoint = dataclasses.replace(checkpoint, config=_with_sampling(checkpoint.config, options))
     try:
-        save_checkpoint(options.output, checkpoint, options.half)
-        write_text(options.output / CARD_NAME, model_card(checkpoint, options.output.resolve().name))
+        difference = export_onnx(checkpoint, options.output, _say)
     except OSError as error:
         raise InputError(f"--output {options.output}: expected a folder that can be written; {error}") from None
-    size = sum((options.output / name).stat().st_size for name in names)
-    print(f"{options.output}: {', '.join(names)}, {size / 2**20:.2f} MiB")
+    _tell(options.output, [name for name in names if (options.output / name).exists()])
+    print(f"opset {OPSET}; largest difference of one step from PyTorch: {difference:.1e}")
     return 0
+
+
+def _say(text: str) -> None:
+    print(f"diffwave export: {text}", file=sys.stderr, flush=True)
 
 
 def check_output(folder: Path, names: tuple[str, ...], force: bool) -> None:

@@ -19,6 +19,7 @@ COMMANDS = {
     "serve": ("diffwave.cli.serve", "the vocoder as a small HTTP service: mels or recordings in, speech out"),
     "train": ("diffwave.cli.train", "train a model: hydra overrides such as experiment=debug_cpu data.root=FOLDER"),
     "export": ("diffwave.cli.export", "turn a run directory into a checkpoint folder to give away"),
+    "import": ("diffwave.cli.import_checkpoint", "take over a checkpoint of lmnt-com/diffwave or SpeechBrain"),
     "train-refiner": ("diffwave.cli.train_refiner", "give a checkpoint a refiner: what its mels leave open"),
     "search-schedule": ("diffwave.cli.search_schedule", "find the trained steps that few network calls should visit"),
     "listen": ("diffwave.cli.listen", "listening tests: export one, serve it, analyze the answers"),

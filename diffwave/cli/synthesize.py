@@ -83,9 +83,9 @@ def main(arguments: list[str]) -> int:
     results: list[Result] = []
     settings = None
     if jobs:
-        from diffwave.vocoder import Vocoder
+        from diffwave.cli.vocoders import open_vocoder
 
-        vocoder = Vocoder.from_pretrained(options.checkpoint, options.device, options.backend, options.precision)
+        vocoder = open_vocoder(options.checkpoint, options.device, options.backend, options.precision)
         settings = _settings(vocoder, options)
         try_out(options.output)
         try:

@@ -90,6 +90,8 @@ MEL_PRESETS: dict[str, MelConfig] = {
         stft_normalized=True,
         log="db01",
     ),
+    # speechbrain's DiffWave recipe for LJSpeech: lobes.models.HifiGAN.mel_spectrogram, torchaudio's center=True.
+    "speechbrain-22k": MelConfig(sample_rate=22050, framing="centre"),
     # transformers SpeechT5FeatureExtractor: log10, floor 1e-10, 80-7600 Hz, center=True.
     "speecht5-16k": MelConfig(f_min=80.0, f_max=7600.0, framing="centre", log="log10", floor=1e-10),
 }
@@ -123,6 +125,8 @@ class NetworkConfig:
         condition_mean, condition_std: the mel is normalised with them before the upsampler.
         parameterization: what the network's last layer means: ``noise`` (the paper), ``velocity`` or ``clean``
             (Salimans & Ho 2022, "v-prediction" and "x-prediction"), from which the noise follows in closed form.
+        padding: what the dilated convolutions see beyond both ends of the signal: ``zeros`` (the paper), or its mirror
+            image, ``reflect`` (SpeechBrain), which only the plain PyTorch backends can.
     """
 
     residual_channels: int = 64
@@ -133,6 +137,7 @@ class NetworkConfig:
     condition_mean: float = 0.0
     condition_std: float = 1.0
     parameterization: str = "noise"
+    padding: str = "zeros"
 
     def __post_init__(self) -> None:
         for name in ("residual_channels", "residual_layers", "dilation_cycle", "squeeze"):
@@ -145,6 +150,7 @@ class NetworkConfig:
         )
         require(self.condition_std > 0, "network.condition_std must be positive")
         one_of("network.parameterization", self.parameterization, ("noise", "velocity", "clean"))
+        one_of("network.padding", self.padding, ("zeros", "reflect"))
 
 
 @dataclass(frozen=True)

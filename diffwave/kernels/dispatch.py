@@ -54,7 +54,7 @@ class Choice:
         return torch.autocast(self.autocast, torch.bfloat16)
 
 
-def choose(backend: str, precision: str, device: torch.device, channels: int) -> Choice:
+def choose(backend: str, precision: str, device: torch.device, channels: int, padding: str = "zeros") -> Choice:
     """Pick the backend and the precision to run a network with.
 
     Args:
@@ -64,6 +64,7 @@ def choose(backend: str, precision: str, device: torch.device, channels: int) ->
             float32 with all else.
         device: where the network is.
         channels: ``C``.
+        padding: of the dilated convolutions; the hand-written kernels know ``zeros`` alone.
 
     Raises:
         BackendError: for an unknown name, or a backend that was named and cannot run there or in that precision.
@@ -72,13 +73,13 @@ def choose(backend: str, precision: str, device: torch.device, channels: int) ->
         if value not in known:
             raise BackendError(f"{name}: expected one of {', '.join(known)}; got {value!r}")
     if backend == "auto":
-        return _fastest(precision, device, channels)
+        return _fastest(precision, device, channels, padding)
     if backend in _KERNELS:
         if precision == "float32":
             raise BackendError(
                 f"backend {backend}: expected precision bfloat16 or auto (its products know no other); got float32"
             )
-        kernel = _kernel(backend, device, channels)
+        kernel = _kernel(backend, device, channels, padding)
         if isinstance(kernel, str):
             raise BackendError(f"backend {backend} cannot run here: {kernel}")
         return Choice(kernel, "bfloat16")
@@ -88,19 +89,21 @@ def choose(backend: str, precision: str, device: torch.device, channels: int) ->
     return _plain(compiled.Compiled() if backend == "compiled" else Reference(), precision, device, "")
 
 
-def _fastest(precision: str, device: torch.device, channels: int) -> Choice:
+def _fastest(precision: str, device: torch.device, channels: int, padding: str) -> Choice:
     """What ``auto`` stands for."""
     name = next((name for name, (_, _, kind) in _KERNELS.items() if kind == device.type), None)
     if name is None or precision == "float32":
         return _plain(Reference(), precision, device, "")
-    kernel = _kernel(name, device, channels)
+    kernel = _kernel(name, device, channels, padding)
     if isinstance(kernel, str):
         return _plain(Reference(), precision, device, f"without the {name} kernel: {kernel}")
     return Choice(kernel, "bfloat16")
 
 
-def _kernel(name: str, device: torch.device, channels: int) -> Backend | str:
+def _kernel(name: str, device: torch.device, channels: int, padding: str) -> Backend | str:
     """A hand-written kernel, or why it cannot run, in words."""
+    if padding != "zeros":
+        return f"expected a network with zeros beyond the ends of the signal; got network.padding={padding}"
     where, what, _ = _KERNELS[name]
     try:
         module = importlib.import_module(where)

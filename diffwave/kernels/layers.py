@@ -21,6 +21,7 @@ class ResidualLayer:
         condition_weight, condition_bias: projection of the mel, shapes ``[2C, M, 1]`` and ``[2C]``.
         output_weight, output_bias: projection to residual and skip, shapes ``[2C, C, 1]`` and ``[2C]``.
         dilation: of the convolution.
+        padding: what it sees beyond the ends, ``zeros`` or ``reflect`` (the signal's mirror image).
     """
 
     dilated_weight: Tensor
@@ -30,6 +31,7 @@ class ResidualLayer:
     output_weight: Tensor
     output_bias: Tensor
     dilation: int
+    padding: str = "zeros"
 
 
 class Stack(Protocol):
@@ -63,3 +65,13 @@ class Backend(Protocol):
             mask: 1 inside and 0 beyond the end of each example, shape ``[B, 1, P]``; None if all are equally long.
             calls: how often the stack will be run, 1 in training; more make it worth to keep projections of the mel.
         """
+
+
+def require_zeros(layers: Sequence[ResidualLayer], name: str) -> None:
+    """Refuse layers that mirror the signal at its ends, for a backend whose kernels see zeros there.
+
+    Raises:
+        ValueError: if a layer does.
+    """
+    if any(layer.padding != "zeros" for layer in layers):
+        raise ValueError(f"backend {name}: expected layers with zeros beyond the ends; got network.padding=reflect")

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from diffwave.kernels.layers import ResidualLayer, Stack
+from diffwave.kernels.layers import ResidualLayer, Stack, require_zeros
 from diffwave.kernels.native_forward import InferenceStack
 from diffwave.kernels.native_library import PackedCache, PackedWeights, Sizes, unavailable
 from diffwave.kernels.native_training import BufferPool, trained_stack
@@ -39,6 +39,7 @@ class Native:
 
     def stack(self, layers: Sequence[ResidualLayer], mel: Tensor, mask: Tensor | None, calls: int) -> Stack:
         """See :class:`~diffwave.kernels.layers.Backend`."""
+        require_zeros(layers, self.name)
         sizes = Sizes.of(layers, mel, mask)
         if not torch.is_grad_enabled():
             if calls == 1:  # as in a validation between changes of the weights

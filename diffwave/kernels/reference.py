@@ -30,6 +30,7 @@ def residual_layer(
     output_bias: Tensor,
     dilation: int,
     mask: Tensor | None = None,
+    padding: str = "zeros",
 ) -> tuple[Tensor, Tensor]:
     """One residual layer of DiffWave (figure 2a).
 
@@ -42,13 +43,16 @@ def residual_layer(
         dilation: of the convolution.
         mask: 1 inside and 0 beyond the end of each example, shape ``[B, 1, P]``; makes a padded example equal to
             one that ends there, where the convolution sees zeros.
+        padding: ``zeros``, or ``reflect`` for the mirror image of each example beyond its ends.
 
     Returns:
         The residual stream ``(x + residual) / sqrt(2)`` and the skip connection, both ``[B, C, P]``.
     """
-    padding = dilation * (dilated_weight.shape[-1] // 2)
+    margin = dilation * (dilated_weight.shape[-1] // 2)
     shifted = x + shift if mask is None else (x + shift) * mask
-    y = F.conv1d(shifted, dilated_weight, dilated_bias, padding=padding, dilation=dilation)
+    if padding == "reflect":
+        shifted, margin = mirrored(shifted, margin, mask), 0
+    y = F.conv1d(shifted, dilated_weight, dilated_bias, padding=margin, dilation=dilation)
     gate, signal = (y + condition).chunk(2, dim=1)
     y = F.conv1d(torch.sigmoid(gate) * torch.tanh(signal), output_weight, output_bias)
     residual, skip = y.chunk(2, dim=1)
@@ -86,12 +90,32 @@ class Reference:
                     layer.output_bias,
                     layer.dilation,
                     mask,
+                    layer.padding,
                 )
                 total = skip if total is None else total + skip
             assert total is not None
             return total
 
         return run
+
+
+def mirrored(x: Tensor, margin: int, mask: Tensor | None) -> Tensor:
+    """Each example continued by its mirror image, ``[B, C, P] -> [B, C, P + 2 margin]``.
+
+    As ``F.pad(mode="reflect")``, but an example ends where its mask says, and one that is shorter than the margin goes
+    on with the last sample that it has.
+
+    Args:
+        x: the signals.
+        margin: positions on each side.
+        mask: see :func:`residual_layer`.
+    """
+    positions = torch.arange(-margin, x.shape[-1] + margin, device=x.device).abs()  # [P + 2 margin]
+    if mask is None:
+        return x[..., torch.minimum(positions, 2 * (x.shape[-1] - 1) - positions).clamp_min(0)]
+    last = (mask[:, 0] > 0).sum(dim=-1, keepdim=True) - 1  # [B, 1]
+    index = torch.minimum(positions, 2 * last - positions).clamp_min(0)  # [B, P + 2 margin]
+    return x.gather(2, index.unsqueeze(1).expand(-1, x.shape[1], -1))
 
 
 def project(layer: ResidualLayer, mel: Tensor) -> Tensor:

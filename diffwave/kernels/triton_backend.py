@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from diffwave.kernels.layers import ResidualLayer, Stack
+from diffwave.kernels.layers import ResidualLayer, Stack, require_zeros
 from diffwave.kernels.reference import CACHE_BYTES
 from diffwave.kernels.triton_tiles import LARGEST, SMALLEST, tile_for
 from diffwave.kernels.triton_weights import LayerWeights, StackWeights, kernel_layers, pad_bands
@@ -41,6 +41,7 @@ class Triton:
         Raises:
             ValueError: if the kernels cannot run on this device, or with so many channels or positions.
         """
+        require_zeros(layers, self.name)
         channels, positions = layers[0].output_weight.shape[1], mel.shape[-1]
         reason = unavailable(mel.device, channels)
         # Kernels count within an example with 32 bits: 17 minutes of BASE.

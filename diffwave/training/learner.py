@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from diffwave.config import TrainingConfig
+from diffwave.config import NetworkConfig, TrainingConfig
 from diffwave.data import Crops
 from diffwave.kernels.dispatch import choose
 from diffwave.kernels.layers import Backend
@@ -57,7 +57,7 @@ class Learner:
         self.device = processes.device
         torch.manual_seed(settings.seed)
         self.network = DiffWave(config.model).to(self.device)
-        self.network.backend = self._backend(config.model.network.residual_channels)
+        self.network.backend = self._backend(config.model.network)
         self.average = AveragedModel(self.network, multi_avg_fn=moving_average(settings.ema_decay))
         # Rate 0: it rises from what it was, also in a run that goes on (see rate).
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=0.0, fused=True)
@@ -159,7 +159,7 @@ class Learner:
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
 
-    def _backend(self, channels: int) -> Backend:
+    def _backend(self, shape: NetworkConfig) -> Backend:
         """What runs the residual layers.
 
         Triton's kernels are taken in training only where they are named: their weight gradients read more memory than
@@ -167,7 +167,8 @@ class Learner:
         """
         settings = self.settings
         plain = settings.compile or (settings.backend == "auto" and self.device.type == "cuda")
-        return choose("reference" if plain else settings.backend, settings.precision, self.device, channels).backend
+        name = "reference" if plain else settings.backend
+        return choose(name, settings.precision, self.device, shape.residual_channels, shape.padding).backend
 
     def _gradients_at_home(self, wanted: bool) -> contextlib.AbstractContextManager[None]:
         no_sync: Callable[[], contextlib.AbstractContextManager[None]] | None

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
+import soundfile
 import torch
 
 from diffwave.checkpoint import load_checkpoint, save_checkpoint
@@ -94,3 +96,48 @@ def test_an_output_that_is_a_file(tiny_checkpoint: Path, tmp_path: Path, capsys:
     (tmp_path / "file").write_text("")
     assert main(["export", str(tiny_checkpoint), "-o", str(tmp_path / "file")]) == 2
     assert "expected a folder that can be written" in capsys.readouterr().err
+
+
+def test_onnx_files_speak(tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package, reason="pip install 'diffwave-vocoder[onnx]'")
+    folder, arguments = tmp_path / "onnx", ["export", str(tiny_checkpoint), "--to", "onnx", "--output"]
+    assert main([*arguments, str(folder), "--steps", "3"]) == 0
+    said = capsys.readouterr().out
+    assert "conditioner.onnx, step.onnx, config.json" in said
+    assert "opset 18; largest difference of one step from PyTorch" in said
+    assert main([*arguments, str(folder)]) == 2
+    assert "--force" in capsys.readouterr().err
+
+    speech = Path(__file__).parents[1] / "data" / "403-126855-0000.flac"
+    for name, checkpoint in (("onnx", folder), ("torch", tiny_checkpoint)):
+        more = ["--steps", "3", "--precision", "float32", "--output", str(tmp_path / f"{name}-out")]
+        assert main(["synthesize", str(speech), "--checkpoint", str(checkpoint), *more]) == 0
+    wavs = [soundfile.read(tmp_path / f"{name}-out" / "403-126855-0000.wav")[0] for name in ("onnx", "torch")]
+    assert abs(wavs[0] - wavs[1]).max() <= 2 / 32768
+    assert abs(wavs[0]).max() > 0.01
+    record = json.loads((tmp_path / "onnx-out" / "synthesis.json").read_text(encoding="utf-8"))
+    assert (record["backend"], record["precision"]) == ("onnx", "float32")
+
+    capsys.readouterr()
+    for more in (["--device", "cuda"], ["--backend", "native"], ["--precision", "bfloat16"]):
+        refused = ["synthesize", str(speech), "--checkpoint", str(folder), "--output", str(tmp_path / "no"), *more]
+        assert main(refused) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert more[0] in line
+        assert "ONNX export" in line
+    assert main(["export", str(folder), "--output", str(tmp_path / "no")]) == 2
+    assert "ONNX export" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [(["--half"], "--half: expected --to safetensors"), (["--output", "TINY"], "expected a folder of its own")],
+)
+def test_onnx_files_that_cannot_be_are_refused(
+    tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], expected: str
+) -> None:
+    more = [str(tiny_checkpoint) if word == "TINY" else word for word in more]
+    assert main(["export", str(tiny_checkpoint), "--to", "onnx", "--output", str(tmp_path / "o"), *more]) == 2
+    assert expected in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()

@@ -1,0 +1,217 @@
+"""An ONNX export as a vocoder: onnxruntime computes the networks, everything else is this project's own loop.
+
+Samplers, priors, noise, mel consistency and the facade are the same code as for a checkpoint, so a seed gives the same
+output to float rounding. onnxruntime runs on the processor, in float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from diffwave.checkpoint import Checkpoint, CheckpointError, load_config
+from diffwave.config import ModelConfig
+from diffwave.interop.onnx_names import CONDITIONER_NAME, REFINER_NAME, STEP_NAME, onnx_missing
+from diffwave.kernels.layers import ResidualLayer, Stack
+from diffwave.mel import MelSpectrogram
+from diffwave.network import Condition, DiffWave
+from diffwave.refinement import Refiner, finer
+from diffwave.vocoder import Vocoder
+
+
+@dataclass(frozen=True)
+class Graph:
+    """An ONNX file, ready to be run.
+
+    Args:
+        session: of onnxruntime.
+        path: of the file, for messages.
+    """
+
+    session: Any
+    path: Path
+
+    @classmethod
+    def load(cls, path: Path, threads: int) -> Graph:
+        """Read a file.
+
+        Raises:
+            ImportError: if onnxruntime is not installed.
+            CheckpointError: if the file is not there or no ONNX model.
+        """
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise onnx_missing(error.name) from None
+        if not path.is_file():
+            raise CheckpointError(f"{path.parent}: expected an ONNX export with {path.name}; there is none")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        try:
+            session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime has a class for each kind of failure
+            reason = " ".join(str(error).split())[:200]
+            raise CheckpointError(f"{path}: expected an ONNX model; {reason} (truncated?)") from None
+        return cls(session, path)
+
+    def __call__(self, **inputs: Tensor) -> Tensor:
+        """Run it.
+
+        Raises:
+            CheckpointError: if the inputs are not what the graph takes.
+        """
+        arrays = {name: value.detach().to("cpu", torch.float32).contiguous().numpy() for name, value in inputs.items()}
+        try:
+            (result,) = self.session.run(None, arrays)
+        except Exception as error:
+            if "memory" in str(error).lower():
+                raise MemoryError(str(error)) from None
+            reason = " ".join(str(error).split())[:200]
+            raise CheckpointError(f"{self.path}: expected the graph of this model; {reason}") from None
+        return torch.from_numpy(result)
+
+
+@dataclass(frozen=True)
+class OnnxRuntime:
+    """What runs the network's layers, for messages and tables; the whole network is one graph."""
+
+    name: str = "onnx"
+
+    def stack(self, layers: Sequence[ResidualLayer], mel: Tensor, mask: Tensor | None, calls: int) -> Stack:
+        """Not to be had: there are no layers."""
+        raise NotImplementedError("an ONNX export has no layers of its own")
+
+
+class OnnxNetwork(DiffWave):
+    """The network of an ONNX export, in the place of :class:`~diffwave.network.DiffWave`.
+
+    Args:
+        config: of the export.
+        conditioner, step: its graphs.
+    """
+
+    def __init__(self, config: ModelConfig, conditioner: Graph, step: Graph) -> None:
+        nn.Module.__init__(self)  # no parameters
+        self.backend = OnnxRuntime()
+        self.config = config.network
+        self.n_mels, self.hop_length = config.mel.n_mels, config.mel.hop_length
+        self._conditioner, self._step = conditioner, step
+
+    def condition(self, mel: Tensor) -> Condition:
+        """See :meth:`DiffWave.condition`."""
+        return Condition(self._conditioner(mel=mel))
+
+    def prepare(self, condition: Condition, calls: int) -> Condition:  # noqa: ARG002
+        """As it is: the graph makes the projections of the mel in every call."""
+        return condition
+
+    def layers(self) -> list[ResidualLayer]:
+        """None: they are inside the graph."""
+        return []
+
+    def shifts(self, step: Tensor) -> Tensor:
+        """Nothing, ``[B, 0, 0]``: the graph embeds the steps itself."""
+        return torch.zeros(len(step), 0, 0)
+
+    def forward(
+        self,
+        noisy: Tensor,
+        step: Tensor,
+        condition: Condition,
+        shifts: Tensor | None = None,  # noqa: ARG002
+    ) -> Tensor:
+        """See :meth:`DiffWave.forward`; examples of different lengths go one by one."""
+        steps = step.expand(len(noisy))
+        if condition.mask is None:
+            return self._step(noisy=noisy, step=steps, condition=condition.mel)
+        result = torch.zeros_like(noisy)
+        for row, end in enumerate((condition.mask[:, 0] > 0).sum(dim=-1).tolist()):
+            one, samples = slice(row, row + 1), end * self.config.squeeze
+            mel = condition.mel[one, :, :end]
+            result[one, :samples] = self._step(noisy=noisy[one, :samples], step=steps[one], condition=mel)
+        return result
+
+
+class OnnxRefiner(Refiner):
+    """The refiner of an ONNX export.
+
+    Args:
+        config: of the export.
+        graph: of the refiner's network.
+    """
+
+    def __init__(self, config: ModelConfig, graph: Graph) -> None:
+        nn.Module.__init__(self)
+        self.coarse, self.fine = MelSpectrogram(config.mel), MelSpectrogram(finer(config.mel))
+        self._graph = graph
+
+    def deviation(self, mel: Tensor, deviation: Tensor) -> Tensor:
+        """See :meth:`Refiner.deviation`."""
+        return self._graph(mel=mel, deviation=deviation)
+
+
+@dataclass(frozen=True, eq=False)
+class OnnxCheckpoint(Checkpoint):
+    """An export in the place of a checkpoint.
+
+    Args:
+        folder: of the export.
+        threads: of onnxruntime; 0 for its own choice.
+    """
+
+    folder: Path = Path()
+    threads: int = 0
+
+    def build(self, device: torch.device | str = "cpu") -> DiffWave:  # noqa: ARG002
+        """The network; it stays on the processor."""
+        graphs = (Graph.load(self.folder / name, self.threads) for name in (CONDITIONER_NAME, STEP_NAME))
+        network = OnnxNetwork(self.config, *graphs)
+        _try_out(network, self.folder)
+        return network
+
+    def build_refiner(self, device: torch.device | str = "cpu") -> Refiner | None:  # noqa: ARG002
+        """The refiner; None if the model has none."""
+        if not self.config.refiner.dilations:
+            return None
+        return OnnxRefiner(self.config, Graph.load(self.folder / REFINER_NAME, self.threads))
+
+
+def _try_out(network: OnnxNetwork, folder: Path) -> None:
+    """Refuse graphs of another model than ``config.json`` tells of."""
+    condition = network.condition(torch.zeros(1, network.n_mels, 1))
+    noisy = torch.zeros(1, network.hop_length)
+    output = network(noisy, torch.zeros(1), condition)
+    if output.shape != noisy.shape:
+        raise CheckpointError(
+            f"{folder}: expected a step of {list(noisy.shape)} samples, as config.json says; got {list(output.shape)}"
+        )
+
+
+def is_onnx(folder: Path) -> bool:
+    """Whether a folder is an export."""
+    return (folder / STEP_NAME).is_file()
+
+
+def load_onnx(folder: str | Path, threads: int | None = None) -> Vocoder:
+    """A vocoder whose networks are run by onnxruntime.
+
+    Args:
+        folder: that ``diffwave export --to onnx`` has written.
+        threads: of onnxruntime; as many as PyTorch has, if not given.
+
+    Raises:
+        ImportError: if onnxruntime is not installed: ``pip install 'diffwave-vocoder[onnx]'``.
+        CheckpointError: if a file is missing, damaged, or of another model.
+    """
+    folder = Path(folder).expanduser()
+    config, training = load_config(folder)
+    count = torch.get_num_threads() if threads is None else threads
+    with torch.inference_mode():
+        vocoder = Vocoder(OnnxCheckpoint(config, {}, training, folder, count), "cpu", "reference", "float32", False)
+    vocoder.network.backend = OnnxRuntime()
+    return vocoder
