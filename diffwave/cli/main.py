@@ -16,6 +16,7 @@ import diffwave
 # command -> (module, what it does); modules are imported only when called, so that --help is instant.
 COMMANDS = {
     "synthesize": ("diffwave.cli.synthesize", "turn recordings or mels into speech"),
+    "synthesize-corpus": ("diffwave.cli.synthesize_corpus", "the same for a corpus, on many cores, GPUs or machines"),
     "train": ("diffwave.cli.train", "train a model: hydra overrides such as experiment=debug_cpu data.root=FOLDER"),
     "export": ("diffwave.cli.export", "turn a run directory into a checkpoint folder to give away"),
     "train-refiner": ("diffwave.cli.train_refiner", "give a checkpoint a refiner: what its mels leave open"),
@@ -31,7 +32,7 @@ COMMANDS = {
 
 def usage() -> str:
     """The text of ``diffwave --help``."""
-    lines = [f"  {name:<16}{text}" for name, (_, text) in COMMANDS.items()]
+    lines = [f"  {name:<19}{text}" for name, (_, text) in COMMANDS.items()]
     return "\n".join(
         [
             "usage: diffwave COMMAND [ARGUMENTS]",
