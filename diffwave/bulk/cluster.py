@@ -10,6 +10,8 @@ import importlib
 import json
 import logging
 import os
+import re
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -51,15 +53,13 @@ class Cluster:
     def __init__(self, setup: Setup, address: str, count: int | None) -> None:
         os.environ.update(_QUIET)  # before Ray is imported
         self.ray = import_ray()
-        self._redirection = contextlib.ExitStack()
-        log = self._redirection.enter_context((setup.output / STATE / LOG).open("a", encoding="utf-8", buffering=1))
-        # Ray tells of lost workers on stdout, where results belong.
-        self._redirection.enter_context(contextlib.redirect_stdout(log))
+        self._quiet = contextlib.ExitStack()
+        self._quiet.enter_context(_said_to(setup.output / STATE / LOG))
         try:
             self._connect(address, count)
         except Exception as error:
-            self._redirection.close()
-            raise BulkError(f"--ray-address {address}: expected a Ray cluster; {_first(error)}") from None
+            self._quiet.close()
+            raise BulkError(f"--ray-address {address}: expected a Ray cluster; {_said(error)}") from None
         resources = self.ray.cluster_resources()
         gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 0))
         use_gpus = gpus > 0 and setup.request.device != "cpu"
@@ -114,7 +114,7 @@ class Cluster:
     def close(self) -> None:
         """Leave the cluster; one of this machine alone ends."""
         self.ray.shutdown()
-        self._redirection.close()
+        self._quiet.close()
 
     def _connect(self, address: str, count: int | None) -> None:
         quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
@@ -139,6 +139,24 @@ class _Actor:
         except (ValueError, ImportError, OSError, MemoryError) as error:
             return {"answer": json.dumps({"fatal": str(error)})}
         return {"answer": json.dumps(self.speaker(_job(document), record))}
+
+
+@contextlib.contextmanager
+def _said_to(path: Path) -> Iterator[None]:
+    """Write to a file what Ray says: on stdout of lost workers, and on stderr, past Python, of much else."""
+    with path.open("a", encoding="utf-8", buffering=1) as log, contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.redirect_stdout(log))
+        stderr, real = sys.stderr, sys.__stderr__
+        stderr.flush()
+        saved = os.dup(2)
+        stack.callback(os.close, saved)
+        if real is not None and stderr is real:
+            own = stack.enter_context(os.fdopen(os.dup(saved), "w", encoding=real.encoding, buffering=1))
+            own.reconfigure(errors="backslashreplace")
+            stack.enter_context(contextlib.redirect_stderr(own))
+        os.dup2(log.fileno(), 2)
+        stack.callback(os.dup2, saved, 2)
+        yield
 
 
 def _settings(setup: Setup) -> dict[str, Any]:
@@ -172,14 +190,16 @@ def _as_bulk_error() -> Iterator[None]:
         yield
     except exceptions.RayError as error:
         raise BulkError(
-            f"the Ray cluster gave up: {_first(error)} - what is done stays done, the same command goes on"
+            f"the Ray cluster gave up: {_said(error)} - what is done stays done, the same command goes on"
         ) from None
 
 
-def _first(error: Exception) -> str:
-    """The first line of what Ray has to say."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+def _said(error: Exception) -> str:
+    """What Ray has to say, in one line: the last of a traceback, the first of anything else."""
+    lines = [line for line in re.sub(r"\x1b\[\d*m", "", str(error)).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    return lines[-1].strip() if any(line.startswith("Traceback") or "(pid=" in line for line in lines) else lines[0]
 
 
 def _document(job: Job) -> dict[str, Any]:
