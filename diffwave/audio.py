@@ -243,5 +243,12 @@ def encode_audio(wav: Tensor, sample_rate: int, file_format: str = "wav") -> tup
     clipped = int((np.abs(samples) > 1).sum())
     # Through memory: libsndfile does not say why it could not write.
     buffer = io.BytesIO()
-    soundfile.write(buffer, np.clip(samples, -1, 1), sample_rate, format=file_format.upper(), subtype="PCM_16")
-    return buffer.getbuffer(), clipped
+    soundfile.write(buffer, np.clip(samples, -1, 1), sample_rate, format="WAV", subtype="PCM_16")
+    if file_format == "wav":
+        return buffer.getbuffer(), clipped
+    # libsndfile rounds otherwise for FLAC; the samples of both are to be the same.
+    buffer.seek(0)
+    integers, _ = soundfile.read(buffer, dtype="int16")
+    compressed = io.BytesIO()
+    soundfile.write(compressed, integers, sample_rate, format=file_format.upper(), subtype="PCM_16")
+    return compressed.getbuffer(), clipped

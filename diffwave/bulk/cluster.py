@@ -72,6 +72,7 @@ class Cluster:
         device = "cuda" if use_gpus else setup.request.device if setup.request.device == "cuda" else "cpu"
         self.setup = replace(setup, request=replace(setup.request, device=device))
         self._expected: dict[str, Any] = {}
+        self._data: Any = None
 
     def settings(self) -> dict[str, Any]:
         """Those that outputs will be made with: a worker's.
@@ -80,7 +81,9 @@ class Cluster:
             BulkError: if it cannot work with what was asked for.
         """
         with _as_bulk_error():
-            answer = self.ray.get(self.ray.remote(_settings).options(**self.needs, max_retries=3).remote(self.setup))
+            asked = self.ray.remote(_settings).options(**self.needs, max_retries=3).remote(self.setup)
+            self._data = _import_data()  # takes a second or two, meanwhile
+            answer = self.ray.get(asked)
         if "fatal" in answer:
             raise BulkError(answer["fatal"])
         self._expected = answer["settings"]
@@ -92,13 +95,10 @@ class Cluster:
         Raises:
             BulkError: if a worker makes other settings of the same request, or the cluster is lost.
         """
-        data = importlib.import_module("ray.data")
-        logging.getLogger("ray.data").setLevel(logging.ERROR)
-        data.DataContext.get_current().enable_progress_bars = False
         rows = [{"task": json.dumps([_document(job), record])} for job, record in tasks]
         # What is lost with a machine is a block: few utterances in each, and enough blocks for all to end together.
         per_block = max(1, min(_MOST_ROWS, len(rows) // (8 * self.count)))
-        dataset = data.from_items(rows, override_num_blocks=-(-len(rows) // per_block)).map(
+        dataset = self._data.from_items(rows, override_num_blocks=-(-len(rows) // per_block)).map(
             _Actor,
             fn_constructor_args=(self.setup, self._expected),
             concurrency=min(self.count, len(rows)),
@@ -180,6 +180,13 @@ def import_ray() -> Any:
             f"--ray-address needs Ray Data, which cannot be imported ({error}): pip install 'diffwave-vocoder[ray]'"
         ) from None
     return ray
+
+
+def _import_data() -> Any:
+    data = importlib.import_module("ray.data")
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    data.DataContext.get_current().enable_progress_bars = False
+    return data
 
 
 @contextlib.contextmanager

@@ -83,7 +83,10 @@ class Speaker:
         self.vocoder = Vocoder.from_pretrained(
             request.checkpoint, request.device, request.backend, request.precision, graphs=False
         )
-        self.setup, self.settings = setup, resolve(self.vocoder, request)
+        try:
+            self.setup, self.settings = setup, resolve(self.vocoder, request)
+        except ValueError as error:
+            raise BulkError(str(error)) from None
         found = differences(expected, self.settings) if expected is not None else ""
         if found:
             raise BulkError(f"{socket.gethostname()}: expected the settings of the other workers; {found}")
