@@ -297,15 +297,40 @@ def write_wav(path: Path, wav: Tensor, sample_rate: int) -> int:
         AudioError: if a sample is NaN or infinite.
         OSError: if the folder cannot be written or the disk is full.
     """
+    try:
+        data, clipped = encode_audio(wav, sample_rate)
+    except AudioError as error:
+        raise AudioError(f"{path}: {error}") from None
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+    return clipped
+
+
+def encode_audio(wav: Tensor, sample_rate: int, file_format: str = "wav") -> tuple[memoryview, int]:
+    """The bytes of a file with 16-bit samples of ``[N]``, and how many had to be clipped to ``[-1, 1]``.
+
+    Args:
+        wav: samples, shape ``[N]``.
+        sample_rate: in Hz.
+        file_format: ``wav`` or ``flac``.
+
+    Raises:
+        AudioError: if a sample is NaN or infinite.
+    """
     import soundfile
 
     samples = wav.detach().float().cpu().numpy()
     if not np.isfinite(samples).all():
-        raise AudioError(f"{path}: expected finite samples to write; got NaN or infinity")
+        raise AudioError("expected finite samples to write; got NaN or infinity")
     clipped = int((np.abs(samples) > 1).sum())
     # Through memory: libsndfile does not say why it could not write.
     buffer = io.BytesIO()
     soundfile.write(buffer, np.clip(samples, -1, 1), sample_rate, format="WAV", subtype="PCM_16")
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(buffer.getbuffer())
-    return clipped
+    if file_format == "wav":
+        return buffer.getbuffer(), clipped
+    # libsndfile rounds otherwise for FLAC; the samples of both are to be the same.
+    buffer.seek(0)
+    integers, _ = soundfile.read(buffer, dtype="int16")
+    compressed = io.BytesIO()
+    soundfile.write(compressed, integers, sample_rate, format=file_format.upper(), subtype="PCM_16")
+    return compressed.getbuffer(), clipped

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from diffwave.cli.errors import one_line
+from diffwave.config.sampling import PLACES, SAMPLERS
 from diffwave.kernels.names import BACKENDS, PRECISIONS
 
 
@@ -86,6 +87,19 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="checkpoint folder (default: the packaged one)",
     )
+
+
+def add_sampling(parser: argparse.ArgumentParser) -> None:
+    """Add to a command what the vocoder's ``synthesize`` can be told beside the seed."""
+    add = parser.add_argument
+    add("--steps", type=steps_argument, metavar="N|full", help="network calls (default: the checkpoint's)")
+    add("--sampler", choices=SAMPLERS, help="default: the checkpoint's")
+    consistency = "mel-consistency iterations on the result, 0 for the network alone (default: the checkpoint's)"
+    add("--consistency", type=count_argument, metavar="N", help=consistency)
+    at = "where else mel consistency works: nowhere, after every network call, or also before the first"
+    add("--consistency-at", choices=PLACES, help=f"{at} (default: the checkpoint's)")
+    refinements = "rounds of the refiner after that, 0 for none (default: the checkpoint's)"
+    add("--refinements", type=count_argument, metavar="N", help=refinements)
 
 
 def add_backend(parser: argparse.ArgumentParser) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 def user_errors() -> tuple[type[Exception], ...]:
     """Exceptions whose message is written for the user; anything else is a defect and keeps its traceback."""
     from diffwave.audio import AudioError
+    from diffwave.bulk.names import BulkError
     from diffwave.checkpoint import CheckpointError
     from diffwave.cli.plan import InputError
     from diffwave.config import ConfigError
@@ -20,6 +21,7 @@ def user_errors() -> tuple[type[Exception], ...]:
     return (
         AudioError,
         BackendError,
+        BulkError,
         CheckpointError,
         ConfigError,
         DataError,

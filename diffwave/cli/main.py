@@ -17,6 +17,7 @@ import diffwave
 COMMANDS = {
     "synthesize": ("diffwave.cli.synthesize", "turn recordings or mels into speech"),
     "serve": ("diffwave.cli.serve", "the vocoder as a small HTTP service: mels or recordings in, speech out"),
+    "synthesize-corpus": ("diffwave.cli.synthesize_corpus", "the same for a corpus, on many cores, GPUs or machines"),
     "train": ("diffwave.cli.train", "train a model: hydra overrides such as experiment=debug_cpu data.root=FOLDER"),
     "export": ("diffwave.cli.export", "turn a run directory into a checkpoint folder to give away"),
     "import": ("diffwave.cli.import_checkpoint", "take over a checkpoint of lmnt-com/diffwave or SpeechBrain"),
@@ -33,7 +34,7 @@ COMMANDS = {
 
 def usage() -> str:
     """The text of ``diffwave --help``."""
-    lines = [f"  {name:<16}{text}" for name, (_, text) in COMMANDS.items()]
+    lines = [f"  {name:<19}{text}" for name, (_, text) in COMMANDS.items()]
     return "\n".join(
         [
             "usage: diffwave COMMAND [ARGUMENTS]",

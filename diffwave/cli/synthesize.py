@@ -15,16 +15,14 @@ from diffwave.cli.arguments import (
     CommandParser,
     add_backend,
     add_checkpoint,
-    count_argument,
+    add_sampling,
     device_argument,
     path_argument,
     seconds_argument,
-    steps_argument,
 )
 from diffwave.cli.errors import one_line, reason
 from diffwave.cli.plan import InputError, Job, plan_jobs, try_out
 from diffwave.cli.results import Result, Settings, as_json, as_table, record
-from diffwave.config.sampling import PLACES, SAMPLERS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,14 +54,7 @@ def parser() -> argparse.ArgumentParser:
     add("inputs", nargs="+", type=path_argument, metavar="INPUT", help=inputs)
     add("--output", "-o", type=path_argument, required=True, metavar="DIR", help="folder for the WAV files")
     add_checkpoint(result)
-    add("--steps", type=steps_argument, metavar="N|full", help="network calls (default: the checkpoint's)")
-    add("--sampler", choices=SAMPLERS, help="default: the checkpoint's")
-    consistency = "mel-consistency iterations on the result, 0 for the network alone (default: the checkpoint's)"
-    add("--consistency", type=count_argument, metavar="N", help=consistency)
-    at = "where else mel consistency works: nowhere, after every network call, or also before the first"
-    add("--consistency-at", choices=PLACES, help=f"{at} (default: the checkpoint's)")
-    refinements = "rounds of the refiner after that, 0 for none (default: the checkpoint's)"
-    add("--refinements", type=count_argument, metavar="N", help=refinements)
+    add_sampling(result)
     add("--device", type=device_argument, default="auto", metavar="auto|cpu|cuda", help="default: auto")
     add_backend(result)
     add("--seed", type=int, default=0, help="of the noise (default: 0)")
@@ -167,7 +158,7 @@ def _batches(vocoder: Vocoder, jobs: list[Job], limit: float) -> Iterator[tuple[
     failures: list[str] = []
     for job in jobs:
         try:
-            task = _prepare(vocoder, job)
+            task = prepare(vocoder, job)
         except (AudioError, InputError) as error:
             failures.append(str(error))
             continue
@@ -190,7 +181,7 @@ def _batches(vocoder: Vocoder, jobs: list[Job], limit: float) -> Iterator[tuple[
         yield batch, failures
 
 
-def _prepare(vocoder: Vocoder, job: Job) -> Task:
+def prepare(vocoder: Vocoder, job: Job) -> Task:
     """Read an input and make sure of its mel; raises AudioError, InputError or OSError."""
     from diffwave.audio import read_audio
     from diffwave.cli.mels import read_mel

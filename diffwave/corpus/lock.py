@@ -13,11 +13,12 @@ _NAME = ".lock"
 
 
 @contextlib.contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
+def alone_in(folder: Path, what: str = "preparation") -> Iterator[None]:
     """Hold the lock of a folder; a process that dies, however it does, lets go of it.
 
     Args:
         folder: which is there.
+        what: is done there, for the message.
 
     Raises:
         ConfigError: if another process holds it.
@@ -28,7 +29,7 @@ def alone_in(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ConfigError(f"{folder}: expected to be alone there; another preparation is at work") from None
+            raise ConfigError(f"{folder}: expected to be alone there; another {what} is at work") from None
         except OSError:
             pass  # some network file systems have no locks
         try:

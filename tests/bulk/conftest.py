@@ -1,0 +1,44 @@
+"""A small corpus, and a way to synthesize it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bulk_corpus import Watch, write_recordings
+from diffwave.bulk.plan import Shard, read_plan
+from diffwave.bulk.processes import Here
+from diffwave.bulk.run import Order, Pool, synthesize_corpus
+from diffwave.bulk.settings import Request
+from diffwave.bulk.speaking import Setup
+from diffwave.cli.synthesize_corpus import read_input
+
+
+@pytest.fixture(scope="session")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of eight recordings."""
+    return write_recordings(tmp_path_factory.mktemp("recordings"), 8)
+
+
+@pytest.fixture
+def speak(tiny_checkpoint: Path) -> Callable[..., dict[str, Any]]:
+    """Synthesize a corpus with the tiny model, in this process if no other pool is given."""
+
+    def call(
+        source: Path,
+        output: Path,
+        shard: tuple[int, int] = (1, 1),
+        pool: Callable[[Setup], Pool] = Here,
+        read: Any = read_input,
+        progress: Watch | None = None,
+        force: bool = False,
+        **request: Any,
+    ) -> dict[str, Any]:
+        asked = Request(checkpoint=str(tiny_checkpoint), device="cpu", **request)
+        plan = read_plan(source, output, asked.file_format)
+        return synthesize_corpus(Order(plan, Shard(*shard), asked, output, force), read, pool, progress or Watch())
+
+    return call
