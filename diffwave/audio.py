@@ -7,6 +7,7 @@ torch, so that processes which only score files start quickly.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import struct
@@ -109,12 +110,17 @@ class Audio:
 
     def conversion(self) -> str:
         """What was done to the file's samples, in words; empty if nothing."""
-        parts = []
-        if self.source_channels > 1:
-            parts.append(f"mixed down from {self.source_channels} channels")
-        if self.source_rate != self.sample_rate:
-            parts.append(f"resampled from {self.source_rate} to {self.sample_rate} Hz")
-        return ", ".join(parts)
+        return conversion(self.source_rate, self.source_channels, self.sample_rate)
+
+
+def conversion(source_rate: int, source_channels: int, sample_rate: int) -> str:
+    """What makes one channel at a rate of a file, in words; empty if nothing."""
+    parts = []
+    if source_channels > 1:
+        parts.append(f"mixed down from {source_channels} channels")
+    if source_rate != sample_rate:
+        parts.append(f"resampled from {source_rate} to {sample_rate} Hz")
+    return ", ".join(parts)
 
 
 def read_audio(path: Path, sample_rate: int | None = None) -> Audio:
@@ -165,43 +171,71 @@ def read_samples(path: Path) -> tuple[np.ndarray, int, int]:
     Raises:
         AudioError: as :func:`read_audio`.
     """
-    _check_size(path)
+    check_size(path)
     # As bytes, since a name need not be valid UTF-8.
     return _checked(path, *_read_mono(path, os.fsencode(path), None))
 
 
 def _checked(name: object, mono: np.ndarray, rate: int, channels: int) -> tuple[np.ndarray, int, int]:
-    if len(mono) == 0:
+    check_samples(name, mono, len(mono), rate)
+    return mono, rate, channels
+
+
+def check_samples(name: object, mono: np.ndarray, total: int, rate: int) -> None:
+    """Refuse samples that are not finite, or none at all, or at a rate that is none of audio.
+
+    Args:
+        name: of the file, for messages.
+        mono: samples ``[N]``, perhaps a part of the file's.
+        total: how many there are so far.
+        rate: in Hz.
+    """
+    if total == 0:
         raise AudioError(f"{name}: expected audio; the file holds no samples")
     if not np.isfinite(mono).all():
         raise AudioError(f"{name}: expected finite samples; got NaN or infinity")
     if rate < _LOWEST_RATE:
         # Resampling 1 Hz to 16 kHz would make 16000 samples of each.
         raise AudioError(f"{name}: expected a sample rate of at least {_LOWEST_RATE} Hz; got {rate} Hz")
-    return mono, rate, channels
 
 
 def _read_mono(name: object, source: bytes | BinaryIO, limits: AudioLimits | None) -> tuple[np.ndarray, int, int]:
     """Mean of the channels as float32 ``[N]``, sample rate and number of channels; raises AudioError."""
+    with opened(name, source) as file:
+        mono = np.concatenate([np.zeros(0, np.float32), *mono_blocks(name, file, limits)])
+        check_complete(name, file, len(mono))
+        return mono, file.samplerate, file.channels
+
+
+@contextlib.contextmanager
+def opened(name: object, source: bytes | BinaryIO) -> Iterator[Any]:
+    """A ``soundfile.SoundFile``; what it and reading from it complain of becomes an AudioError.
+
+    Args:
+        name: for messages.
+        source: a path as bytes, since a name need not be valid UTF-8; or a file.
+    """
     import soundfile
 
     try:
         with soundfile.SoundFile(source) as file:
-            mono = np.concatenate([np.zeros(0, np.float32), *_mono_blocks(name, file, limits)])
-            expected, rate, channels = file.frames, file.samplerate, file.channels
+            yield file
     except AudioError:
         raise
     except (soundfile.LibsndfileError, RuntimeError, TypeError, ValueError, OSError) as error:
         said = getattr(error, "error_string", str(error)).strip(" .").removeprefix("Error : ")
         raise AudioError(f"{name}: expected audio that libsndfile can read; {said} (damaged or no audio?)") from None
-    if len(mono) < expected < _UNKNOWN_FRAMES:
+
+
+def check_complete(name: object, file: Any, samples: int) -> None:
+    """Refuse a file that ended before its header said."""
+    if samples < file.frames < _UNKNOWN_FRAMES:
         raise AudioError(
-            f"{name}: expected {expected} samples by its header; the data ends after {len(mono)} (truncated file)"
+            f"{name}: expected {file.frames} samples by its header; the data ends after {samples} (truncated file)"
         )
-    return mono, rate, channels
 
 
-def _mono_blocks(name: object, file: Any, limits: AudioLimits | None) -> Iterator[np.ndarray]:
+def mono_blocks(name: object, file: Any, limits: AudioLimits | None) -> Iterator[np.ndarray]:
     """Read block by block: a header may claim more samples than there is memory for.
 
     Args:
@@ -239,7 +273,7 @@ class _MemoryFile(io.BytesIO):
         return super().seek(base + offset)
 
 
-def _check_size(path: Path) -> None:
+def check_size(path: Path) -> None:
     """Refuse what is no file, is empty, or is shorter than its header says."""
     try:
         if not path.is_file():

@@ -6,7 +6,12 @@ size, goes through the same computations as one that is there from the start, an
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+
+import torch
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -79,3 +84,31 @@ def rising(first: int, longest: int) -> tuple[int, ...]:
     while lengths[-1] < longest:
         lengths.append(min(2 * lengths[-1], longest))
     return tuple(lengths)
+
+
+def windows(layout: Layout, parts: Iterable[Tensor], width: int = 1) -> Iterator[tuple[Block, Tensor]]:
+    """Cut something that comes in parts into blocks.
+
+    Args:
+        layout: of the blocks.
+        parts: in order, along the last axis, each a whole number of frames.
+        width: elements of a frame along that axis.
+
+    Yields:
+        Every block, as soon as all that it looks at is there, and that.
+    """
+    kept, offset, index, begin = None, 0, 0, 0
+    # After the last part comes None: only then is it known that there is no more.
+    for part in itertools.chain(parts, [None]):
+        if part is not None:
+            kept = part if kept is None else torch.cat([kept, part], dim=-1)
+        if kept is None:
+            return
+        while (
+            block := layout.block(index, begin, offset + kept.shape[-1] // width, complete=part is None)
+        ) is not None:
+            # A copy: where a view lies in memory can change how a library rounds.
+            yield block, kept[..., (block.start - offset) * width : (block.stop - offset) * width].clone()
+            index, begin = index + 1, block.end
+            unneeded = max(0, begin - layout.behind - offset)
+            kept, offset = kept[..., unneeded * width :], offset + unneeded

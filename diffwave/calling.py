@@ -126,7 +126,9 @@ def check_hop(own: int, theirs: int | None) -> None:
 def _frames(mels: Tensor, lengths: Tensor) -> list[int]:
     longest = mels.shape[2]
     frames = [int(count) for count in lengths]
-    whole = not (isinstance(lengths, Tensor) and lengths.is_floating_point()) or bool((lengths == lengths.floor()).all())
+    whole = not (isinstance(lengths, Tensor) and lengths.is_floating_point()) or bool(
+        (lengths == lengths.floor()).all()
+    )
     if len(frames) != len(mels) or not whole or any(not 0 < count <= longest for count in frames):
         given = lengths.tolist() if isinstance(lengths, Tensor) else list(lengths)
         raise ValueError(f"lengths: expected {len(mels)} whole numbers in 1..{longest}, of mel frames; got {given}")

@@ -60,7 +60,9 @@ def doubt(nepers: Tensor) -> str:
     mean, std = float(audible.mean()), float(audible.std())
     # A mean magnitude per band above exp(0) = 1 is beyond full scale for most bands.
     if mean > -0.5:
-        return f"a mean of {mean:.2f} nepers, where speech has about -5 (a linear, normalised or differently scaled mel?)"
+        return (
+            f"a mean of {mean:.2f} nepers, where speech has about -5 (a linear, normalised or differently scaled mel?)"
+        )
     soft = _soft(nepers)
     # Steady noise never falls low either, but varies less than speech does even in log10 (.57 and more).
     if soft > -5.3 and std > 0.5:
@@ -112,5 +114,3 @@ def _loud_spread(nepers: Tensor) -> float:
     middle = nepers[:, bands // 10 : max(bands * 6 // 10, bands // 10 + 1)].transpose(1, 2)
     loud = middle[level >= threshold]
     return float(loud.std()) if loud.numel() > 1 else 0.0
-
-

@@ -11,7 +11,6 @@ beyond its ends, and goes on from the waveform before it, which is held in every
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from diffwave.blocks import Block, Layout, rising
+from diffwave.blocks import Block, Layout, rising, windows
 from diffwave.config import DiffusionConfig, SamplingConfig
 from diffwave.denoising import Denoiser
 from diffwave.diffusion import Prior, Sampler
@@ -146,7 +145,7 @@ class Synthesis:
             # Blocks of the same number start at the same frame, so that one noise is right for all.
             there = [i for i, blocks in enumerate(divided) if index < len(blocks)]
             blocks = [divided[i][index] for i in there]
-            windows = [mels[i][..., block.start : block.stop] for i, block in zip(there, blocks, strict=True)]
+            windows = [mels[i][..., block.start : block.stop].clone() for i, block in zip(there, blocks, strict=True)]
             self._extend([done[i] for i in there], blocks, windows)
         return [torch.cat(waveform.pieces, dim=1) for waveform in done]
 
@@ -160,7 +159,7 @@ class Synthesis:
             The waveform in pieces ``[1, n_i]``, as soon as each is known.
         """
         waveform = _Waveform()
-        for block, window in _windows(self.layout(streamed=True), parts):
+        for block, window in windows(self.layout(streamed=True), parts):
             with torch.inference_mode():
                 self._extend([waveform], [block], [window])
             yield waveform.pieces.pop()
@@ -204,19 +203,3 @@ class _Waveform:
 
     pieces: list[Tensor] = field(default_factory=list)
     tail: Tensor | None = None
-
-
-def _windows(layout: Layout, parts: Iterable[Tensor]) -> Iterator[tuple[Block, Tensor]]:
-    """The blocks of a mel that comes in parts ``[1, M, F_i]``, as soon as each is there, with what they look at."""
-    kept, offset, index, begin = None, 0, 0, 0
-    # After the last part comes None: only then is it known that there is no more.
-    for part in itertools.chain(parts, [None]):
-        if part is not None:
-            kept = part if kept is None else torch.cat([kept, part], dim=-1)
-        if kept is None:
-            return
-        while (block := layout.block(index, begin, offset + kept.shape[-1], complete=part is None)) is not None:
-            yield block, kept[..., block.start - offset : block.stop - offset]
-            index, begin = index + 1, block.end
-            unneeded = max(0, begin - layout.behind - offset)
-            kept, offset = kept[..., unneeded:], offset + unneeded

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from diffwave.calling import TtsCalls
@@ -19,6 +18,7 @@ from diffwave.diffusion import DiffusionProcess, NoiseSchedule, Prior, Sampler
 from diffwave.graphs import Graphs
 from diffwave.kernels.dispatch import choose
 from diffwave.mel import MelSpectrogram, MelWarning
+from diffwave.mel_parts import mel_parts
 from diffwave.model import chosen_sampling
 from diffwave.synthesis import Synthesis
 
@@ -142,7 +142,7 @@ class Vocoder(TtsCalls):
             raise ValueError(f"mel: expected a waveform [N] or [B, N]; got shape {list(wav.shape)}")
         if batch.shape[1] <= _MOST_CHANNELS < batch.shape[0]:
             raise ValueError(f"mel: expected a waveform [N] or [B, N]; got shape {list(wav.shape)}, [N, channels]?")
-        mel: Tensor = self.front_end(F.pad(batch, (0, -batch.shape[-1] % self.hop_length)))
+        mel = torch.cat(list(mel_parts(self.front_end, [batch])), dim=-1)
         return mel[0] if wav.ndim == 1 else mel
 
     def settings(

@@ -60,6 +60,10 @@ def parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=0, help="of the noise (default: 0)")
     batch = "audio synthesized at once (default: one file at a time on a CPU, 120 s on a GPU)"
     add("--batch-seconds", type=seconds_argument, metavar="S", help=batch)
+    chunk = (
+        "read, synthesize and write in chunks of so much audio, in memory that does not grow; the outputs are the same"
+    )
+    add("--chunk-seconds", type=seconds_argument, metavar="S", help=chunk)
     add("--force", action="store_true", help="replace outputs that exist")
     add("--json", action="store_true", help="print the results as JSON")
     return result
@@ -80,7 +84,8 @@ def main(arguments: list[str]) -> int:
         settings = _settings(vocoder, options)
         try_out(options.output)
         try:
-            _synthesize_all(vocoder, jobs, options, results, errors)
+            run = _synthesize_all if options.chunk_seconds is None else _stream_all
+            run(vocoder, jobs, options, results, errors)
         finally:
             # Also after Ctrl-C: what was written by then stays, and so does the record of it.
             failure = record(options.output, settings, results) if results else ""
@@ -136,6 +141,33 @@ def _synthesize_all(
                 errors.append(line)
                 _complain(line)
             progress.update(len(batch) + len(unusable))
+
+
+def _stream_all(
+    vocoder: Vocoder, jobs: list[Job], options: argparse.Namespace, results: list[Result], errors: list[str]
+) -> None:
+    """The same one file after the other, in chunks."""
+    from tqdm import tqdm
+
+    from diffwave.audio import AudioError
+    from diffwave.cli.streamed import synthesize_streamed
+    from diffwave.mel import MelWarning
+
+    warnings.simplefilter("ignore", MelWarning)
+    consistency = (options.consistency, options.consistency_at, options.refinements)
+
+    def stream(parts: Iterator[Tensor]) -> Iterator[Tensor]:
+        return vocoder.stream(parts, options.steps, options.sampler, options.seed, *consistency)
+
+    bar = "{desc}: {n:.0f} s of audio [{elapsed}, {rate_noinv_fmt}]"
+    with tqdm(unit="s", disable=None, dynamic_ncols=True, file=sys.stderr, bar_format=bar) as progress:
+        for number, job in enumerate(jobs, 1):
+            progress.set_description(f"file {number} of {len(jobs)}")
+            try:
+                results.append(synthesize_streamed(vocoder, job, stream, options.chunk_seconds, progress.update))
+            except (AudioError, InputError) as error:
+                errors.append(str(error))
+                _complain(str(error))
 
 
 def _batch_samples(vocoder: Vocoder, options: argparse.Namespace) -> float:

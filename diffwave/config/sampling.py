@@ -61,7 +61,7 @@ class SamplingConfig:
     refinement_strength: float = 0.1
     block_frames: int = 256
     first_block_frames: int = 32
-    context_frames: int = 16
+    context_frames: int = 12
 
     def __post_init__(self) -> None:
         one_of("sampling.sampler", self.sampler, SAMPLERS)
