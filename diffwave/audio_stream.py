@@ -131,11 +131,10 @@ class WavWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            if kind is None:
-                self._wav.close()  # writes the length into the header
-        except BaseException as late:
-            self._file.close()
-            self._atomic.__exit__(type(late), late, late.__traceback__)
-            raise
+            self._wav.close()  # writes the length into the header
+        except (OSError, wave.Error) as late:
+            kind, error = kind or type(late), error or late
         self._file.close()
         self._atomic.__exit__(kind, error, traceback)
+        if isinstance(error, OSError | wave.Error) and traceback is None:
+            raise error
