@@ -95,14 +95,16 @@ def test_base_streams_what_it_makes_in_one_piece(mel: Tensor) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["auto", "reference"])
-@pytest.mark.parametrize("seconds", [0.1, 1, 10])
-def test_base_at_its_six_steps_and_every_size_of_parts(mel: Tensor, seconds: float, backend: str) -> None:
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize(("backend", "tolerance"), [("auto", 3e-3), ("reference", 1e-5)])
+def test_base_at_its_six_steps_and_every_size_of_parts(mel: Tensor, backend: str, tolerance: float) -> None:
+    """In bfloat16, where a whole of this length does not keep the mel's projections, within its rounding."""
     vocoder = build(BASE, backend)
     long = torch.cat([mel, mel.flip(1), mel], dim=1)  # 11.6 s
     whole = vocoder.synthesize(long)
-    pieces = streamed(vocoder, long, seconds)
-    torch.testing.assert_close(pieces, whole, rtol=0, atol=1e-5 * float(whole.abs().max()))
+    for seconds in (0.1, 1, 10):
+        pieces = streamed(vocoder, long, seconds)
+        torch.testing.assert_close(pieces, whole, rtol=0, atol=tolerance * float(whole.abs().max()))
 
 
 PRIORS = [DiffusionConfig(schedule="cosine", prior=prior) for prior in ("standard", "spectral", "energy")]
