@@ -28,8 +28,8 @@ def page(figures: dict[str, Any], chunk_seconds: float) -> str:
             "",
             f"`diffwave synthesize` of one recording, with `--chunk-seconds {chunk_seconds:g}` and without; each row "
             "is one process. Memory is the most that the process held (resident), less what it held after two seconds "
-            f"of audio ({_own(figures['lengths'])}). An hour is to take less than {LIMIT_GIB:g} GiB. BASE is the paper's "
-            "network with random weights and one call instead of six: the same memory, less waiting.",
+            f"of audio ({_own(figures['lengths'])}). An hour is to take less than {LIMIT_GIB:g} GiB. BASE is the "
+            "paper's network with random weights and one call instead of six: the same memory, less waiting.",
             "",
             "## A mel that arrives in parts",
             "",
