@@ -127,8 +127,8 @@ class MelSpectrogram(nn.Module):
         """Refuse another logarithm or normalisation whose values happen to lie inside the range.
 
         Speech moves by several nats between its loudest and softest parts. A log10 mel read as ln moves 2.3
-        times less, an ln mel read as log10 2.3 times more; a normalised one hovers around zero. Recordings of loud noise
-        can look the same, so this is for mels whose origin is unknown.
+        times less, an ln mel read as log10 2.3 times more; a normalised one hovers around zero. Recordings of loud
+        noise can look the same, so this is for mels whose origin is unknown.
 
         Args:
             mel: shape ``[B, M, F]``, in range.

@@ -1,8 +1,9 @@
 """What the numbers of a mel tell: which logarithm they can be, and whether they can be speech.
 
-Thresholds were taken from 140 recordings of LibriSpeech, LJSpeech, VCTK and Multilingual LibriSpeech, in nepers (natural
-logarithms of magnitudes): mean -7.7 to -3.7, standard deviation 1.5 to 2.8, largest value -0.7 to 2.1. A log10 mel read
-as ln shows 2.3 times less of each, an ln mel read as log10 2.3 times more, and speech leaves no doubt between them.
+Thresholds were taken from 140 recordings of LibriSpeech, LJSpeech, VCTK and Multilingual LibriSpeech, in nepers
+(natural logarithms of magnitudes): mean -7.7 to -3.7, standard deviation 1.5 to 2.8, largest value -0.7 to 2.1. A log10
+mel read as ln shows 2.3 times less of each, an ln mel read as log10 2.3 times more, and speech leaves no doubt between
+them.
 """
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ def doubt(nepers: Tensor) -> str:
     mean, std = float(audible.mean()), float(audible.std())
     # A mean magnitude per band above exp(0) = 1 is beyond full scale for most bands.
     if mean > -0.5:
-        return f"a mean of {mean:.2f} nepers, where speech has about -5 (a linear, normalised or differently scaled mel?)"
+        looks = "a linear, normalised or differently scaled mel"
+        return f"a mean of {mean:.2f} nepers, where speech has about -5 ({looks}?)"
     soft = _soft(nepers)
     # Steady noise never falls low either, but varies less than speech does even in log10 (.57 and more).
     if soft > -5.3 and std > 0.5:
@@ -71,7 +73,8 @@ def doubt(nepers: Tensor) -> str:
         )
     spread = _loud_spread(nepers)
     if spread > 2.2 and _speechlike(nepers / math.log(10)):
-        return f"loud frames that vary by {spread:.2f} nepers, where speech has about 1.3, which looks like ln read as log10"
+        looks = "like ln read as log10"
+        return f"loud frames that vary by {spread:.2f} nepers, where speech has about 1.3, which looks {looks}"
     return ""
 
 
@@ -112,5 +115,3 @@ def _loud_spread(nepers: Tensor) -> float:
     middle = nepers[:, bands // 10 : max(bands * 6 // 10, bands // 10 + 1)].transpose(1, 2)
     loud = middle[level >= threshold]
     return float(loud.std()) if loud.numel() > 1 else 0.0
-
-
