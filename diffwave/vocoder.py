@@ -222,7 +222,7 @@ class Vocoder(TtsCalls):
         batch = batch.to(self.device, torch.float32)
         if len(batch) == 0:
             raise ValueError(f"synthesize: expected at least one example; got a mel of shape {list(mel.shape)}")
-        self._check(batch)
+        batch = self._checked(batch)
         settings = self.settings(consistency, consistency_at, refinements)
         way = make_sampler(settings, self.schedule, steps, sampler)
 
@@ -268,8 +268,7 @@ class Vocoder(TtsCalls):
             alone = self.synthesize(mels[0], steps, sampler, seed, consistency, None, consistency_at, refinements)
             return [alone]
         batch = [mel.to(self.device, torch.float32) for mel in mels]
-        for mel in batch:
-            self._check(mel.unsqueeze(0))
+        batch = [self._checked(mel.unsqueeze(0))[0] for mel in batch]
         settings = self.settings(consistency, consistency_at, refinements)
         way = make_sampler(settings, self.schedule, steps, sampler)
 
@@ -311,13 +310,14 @@ class Vocoder(TtsCalls):
             torch.cat(parts, dim=-1), steps, sampler, seed, consistency, None, consistency_at, refinements
         )
 
-    def _check(self, mel: Tensor) -> None:
+    def _checked(self, mel: Tensor) -> Tensor:
         """Refuse what cannot be a mel; only warn of what looks strange, for it may be a strange recording."""
         self.front_end.check_range(mel)
         try:
             self.front_end.check_convention(mel)
         except ValueError as error:
             warnings.warn(str(error), MelWarning, stacklevel=3)
+        return self.front_end.within_limits(mel)
 
     def _prior(self, mel: Tensor) -> Prior:
         return make_prior(self.config.diffusion, self.front_end, mel)

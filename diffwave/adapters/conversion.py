@@ -11,11 +11,9 @@ from diffwave.adapters.comparison import refuse_if_impossible
 from diffwave.adapters.convention import MelConvention
 from diffwave.config import MelConfig
 from diffwave.mel import mel_filterbank
-from diffwave.mel_values import doubt, from_nepers, readings, to_nepers
+from diffwave.mel_values import OVERSHOOT, doubt, from_nepers, readings, to_nepers
 from diffwave.stft import FrameGeometry
 
-# An acoustic model is a regression: where its training data lay on the floor it goes below it now and then.
-_OVERSHOOT = 2.5  # nepers
 # Loudest band of a signal at full scale (diffwave.mel has the same), in nepers.
 _LOUDEST = {"slaney": 6.0, "none": 10.0}
 
@@ -78,14 +76,15 @@ class MelConversion:
     def write(self, nepers: Tensor) -> Tensor:
         """What :meth:`read` gave as mels of the model, ``[B, M, F]``."""
         levelled = nepers + self._gain.to(nepers.device, nepers.dtype)
-        return from_nepers(levelled.clamp_min(self._floor), self.ours.log)
+        return from_nepers(levelled.clamp_min(self._floor), self.ours.log).float()
 
     def _shaped(self, mels: Tensor) -> Tensor:
         expected = self._expected()
         if not isinstance(mels, Tensor) or not mels.is_floating_point():
             kind = str(mels.dtype) if isinstance(mels, Tensor) else type(mels).__name__
             raise MelValueError(f"{expected}, a tensor of floats; got {kind}")
-        batch = mels.detach().float()
+        # In float64, so that numbers that come back to the logarithm they had are the same to the bit.
+        batch = mels.detach().double()
         batch = batch.unsqueeze(0) if batch.ndim == 2 else batch
         if batch.ndim != 3 or batch.numel() == 0:
             raise MelValueError(f"{expected}; got shape {list(mels.shape)}")
@@ -108,10 +107,10 @@ class MelConversion:
         smallest, largest = float(values.min()), float(values.max())
         if self.theirs.kind == "linear" and smallest < 0:
             raise MelValueError(f"{self._expected()}; got values down to {smallest:.3g} (a logarithm?){_hint(values)}")
-        low = -math.inf if self.theirs.kind == "linear" else math.log(self.theirs.mel.floor) - _OVERSHOOT
+        low = -math.inf if self.theirs.kind == "linear" else math.log(self.theirs.mel.floor) - OVERSHOOT
         high = _LOUDEST[self.theirs.mel.mel_norm]
         if self.theirs.kind == "db01":
-            low, high = (float(to_nepers(torch.tensor(end), "db01")) for end in (-0.1, 1.1))
+            low, high = (float(to_nepers(torch.tensor(end), "db01")) for end in (-0.087, 1.087))
         if float(nepers.min()) < low or float(nepers.max()) > high:
             ends = [float(from_nepers(torch.tensor(end), self.theirs.kind)) for end in (low, high)]
             if self.theirs.kind == "db01":
