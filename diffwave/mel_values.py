@@ -1,6 +1,6 @@
 """What the numbers of a mel tell: which logarithm they can be, and whether they can be speech.
 
-Thresholds were taken from 140 recordings of LibriSpeech, LJSpeech, VCTK and Multilingual LibriSpeech, in nepers
+Thresholds were taken from 59 recordings of LibriSpeech, LJSpeech, VCTK and Multilingual LibriSpeech, in nepers
 (natural logarithms of magnitudes): mean -7.7 to -3.7, standard deviation 1.5 to 2.8, largest value -0.7 to 2.1,
 standard deviation between the middle bands of loud frames 0.7 to 1.5. A log10 mel read as ln shows 2.3 times less of
 each, an ln mel read as log10 2.3 times more, and speech leaves no doubt between them.

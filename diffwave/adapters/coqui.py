@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from diffwave.adapters.adapter import Adapter
 from diffwave.adapters.convention import MelConvention
@@ -48,6 +48,8 @@ def plug_into(synthesizer: Any, vocoder: Vocoder) -> CoquiVocoder:
     synthesizer.vocoder_ap = processor
     synthesizer.vocoder_config = {"audio": {"sample_rate": processor.sample_rate}}
     synthesizer.output_sample_rate = processor.sample_rate
+    if isinstance(getattr(synthesizer, "vocoder_model", None), nn.Module):
+        del synthesizer.vocoder_model  # a module of the synthesizer's, which only another could replace
     synthesizer.vocoder_model = adapter
     return adapter
 

@@ -72,6 +72,7 @@ def espnet_convention(feats_extract: Any, normalize: Any = None) -> MelConventio
             "expected a centred STFT with a Hann window, not normalised, and logarithms of base 10, 2 or e; got "
             f"window {stft.window}, center={stft.center}, normalized={stft.normalized}, log_base={logmel.log_base}"
         )
+    kind = _LOGARITHMS[logmel.log_base]
     mel = MelConfig(
         sample_rate=rate,
         n_fft=stft.n_fft,
@@ -82,9 +83,10 @@ def espnet_convention(feats_extract: Any, normalize: Any = None) -> MelConventio
         f_max=float(options["fmax"]),
         mel_scale="htk" if options["htk"] else "slaney",
         framing="centre",
+        log="log10" if kind == "log10" else "ln",
         floor=1e-10,
     )
-    convention = MelConvention(mel, _LOGARITHMS[logmel.log_base], "frames-first", name="ESPnet")
+    convention = MelConvention(mel, kind, "frames-first", name="ESPnet")
     if normalize is None:
         return convention
     return convention.with_statistics(normalize.mean, normalize.std)
