@@ -110,7 +110,7 @@ def speak(speaker: Speaker, mels: Tensor, lengths: Tensor | None = None) -> tupl
     if lengths is None:
         # A copy: what was made in inference mode could not be changed in place by whoever called.
         return speaker.synthesize(mels).clone(), None
-    frames = _frames(mels, lengths)
+    frames = valid_frames(mels.shape[2], len(mels), lengths)
     wavs = speaker.synthesize_batch([mel[:, :count] for mel, count in zip(mels, frames, strict=True)])
     longest = max(frames) * speaker.hop_length
     padded = torch.stack([F.pad(wav, (0, longest - len(wav))) for wav in wavs])
@@ -123,13 +123,14 @@ def check_hop(own: int, theirs: int | None) -> None:
         raise ValueError(f"hop_len: expected {own}, the model's samples per frame; got {theirs}")
 
 
-def _frames(mels: Tensor, lengths: Tensor) -> list[int]:
-    longest = mels.shape[2]
-    frames = [int(count) for count in lengths]
-    whole = not (isinstance(lengths, Tensor) and lengths.is_floating_point()) or bool(
-        (lengths == lengths.floor()).all()
-    )
-    if len(frames) != len(mels) or not whole or any(not 0 < count <= longest for count in frames):
-        given = lengths.tolist() if isinstance(lengths, Tensor) else list(lengths)
-        raise ValueError(f"lengths: expected {len(mels)} whole numbers in 1..{longest}, of mel frames; got {given}")
-    return frames
+def valid_frames(longest: int, examples: int, lengths: Tensor) -> list[int]:
+    """Frames of each example of a padded batch.
+
+    Raises:
+        ValueError: unless there is a whole number in ``1..longest`` for each.
+    """
+    given = lengths.tolist() if isinstance(lengths, Tensor) else list(lengths)
+    whole = all(isinstance(count, int) or (isinstance(count, float) and count.is_integer()) for count in given)
+    if len(given) != examples or not whole or any(not 0 < count <= longest for count in given):
+        raise ValueError(f"lengths: expected {examples} whole numbers in 1..{longest}, of mel frames; got {given}")
+    return [int(count) for count in given]

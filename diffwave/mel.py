@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from diffwave.config import MelConfig
-from diffwave.mel_values import doubt, to_nepers
+from diffwave.mel_values import LOGARITHMS, OVERSHOOT, doubt, to_nepers
 from diffwave.stft import FrameGeometry, stft
 
 # lmnt-com/diffwave preprocess.py: 20 log10(mel) - 20, then (x + 100) / 100 clipped to [0, 1].
@@ -99,6 +99,8 @@ class MelSpectrogram(nn.Module):
     def check_range(self, mel: Tensor) -> None:
         """Refuse what no waveform in ``[-1, 1]`` has as its mel.
 
+        1 neper below the floor passes, as predictions have it.
+
         Args:
             mel: shape ``[B, M, F]``.
 
@@ -117,18 +119,24 @@ class MelSpectrogram(nn.Module):
             raise ValueError(f"{expected}; got NaN or infinite values")
         low, high = self.limits()
         smallest, largest = float(mel.min()), float(mel.max())
-        if smallest < low - 1e-3 or largest > high:
+        slope = LOGARITHMS[config.log][0]
+        if smallest < low - OVERSHOOT * slope or largest > high + OVERSHOOT * slope * (config.log == "db01"):
             raise ValueError(
                 f"{expected}, values in [{low:.2f}, {high:.2f}]; got values in "
                 f"[{smallest:.2f}, {largest:.2f}] (another logarithm, floor or normalisation?)"
             )
 
+    def within_limits(self, mel: Tensor) -> Tensor:
+        """Raise to the floor what a predicted mel has below it (``db01``: also lower what is above 1); any shape."""
+        low, high = self.limits()
+        return mel.clamp(low, high)
+
     def check_convention(self, mel: Tensor) -> None:
         """Refuse another logarithm or normalisation whose values happen to lie inside the range.
 
         Speech moves by several nats between its loudest and softest parts. A log10 mel read as ln moves 2.3
-        times less, an ln mel read as log10 2.3 times more; a normalised one hovers around zero. Recordings of loud noise
-        can look the same, so this is for mels whose origin is unknown.
+        times less, an ln mel read as log10 2.3 times more; a normalised one hovers around zero. Recordings of loud
+        noise can look the same, so this is for mels whose origin is unknown.
 
         Args:
             mel: shape ``[B, M, F]``, in range.

@@ -225,7 +225,7 @@ class Vocoder(TtsCalls):
         batch = batch.to(self.device, torch.float32)
         if len(batch) == 0:
             raise ValueError(f"synthesize: expected at least one example; got a mel of shape {list(mel.shape)}")
-        self._check(batch)
+        batch = self._checked(batch)
         synthesis = self._synthesis(steps, sampler, seed, consistency, consistency_at, refinements)
 
         def run(piece: Sequence[Tensor]) -> list[Tensor]:
@@ -270,8 +270,7 @@ class Vocoder(TtsCalls):
             alone = self.synthesize(mels[0], steps, sampler, seed, consistency, None, consistency_at, refinements)
             return [alone]
         batch = [mel.to(self.device, torch.float32) for mel in mels]
-        for mel in batch:
-            self._check(mel.unsqueeze(0))
+        batch = [self._checked(mel.unsqueeze(0))[0] for mel in batch]
         synthesis = self._synthesis(steps, sampler, seed, consistency, consistency_at, refinements)
 
         def run(piece: Sequence[Tensor]) -> list[Tensor]:
@@ -328,9 +327,10 @@ class Vocoder(TtsCalls):
             part = mel.unsqueeze(0).to(self.device, torch.float32)
             if part.shape[-1]:
                 self.front_end.check_range(part)
+                part = self.front_end.within_limits(part)
                 yield part
             if frames < _ENOUGH_FRAMES <= frames + part.shape[-1]:
-                self._check(torch.cat([*head, part], dim=-1))
+                self._checked(torch.cat([*head, part], dim=-1))
             if frames < _ENOUGH_FRAMES:
                 head.append(part)
             frames += part.shape[-1]
@@ -351,13 +351,14 @@ class Vocoder(TtsCalls):
         model = (self._denoiser, self.front_end, self.config.diffusion)
         return Synthesis(*model, settings, way, seed, self.refiner, self._graphs)
 
-    def _check(self, mel: Tensor) -> None:
+    def _checked(self, mel: Tensor) -> Tensor:
         """Refuse what cannot be a mel; only warn of what looks strange, for it may be a strange recording."""
         self.front_end.check_range(mel)
         try:
             self.front_end.check_convention(mel)
         except ValueError as error:
             warnings.warn(str(error), MelWarning, stacklevel=3)
+        return self.front_end.within_limits(mel)
 
     def _release(self) -> bool:
         """Give back the memory of recorded graphs; false if there are none."""

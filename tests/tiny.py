@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
-from diffwave.config import DiffusionConfig, ModelConfig, NetworkConfig, SamplingConfig
+from diffwave.checkpoint import Checkpoint
+from diffwave.config import DiffusionConfig, MelConfig, ModelConfig, NetworkConfig, SamplingConfig
+from diffwave.network import DiffWave
+from diffwave.vocoder import Vocoder
 
 TINY = ModelConfig(
     network=NetworkConfig(
@@ -29,3 +34,12 @@ def random_weights(network: torch.nn.Module, seed: int = 0) -> None:
         for parameter in network.parameters():
             fan_in = max(parameter[0].numel(), 1)
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * fan_in**-0.5)
+
+
+def tiny_vocoder(mel: MelConfig) -> Vocoder:
+    """A vocoder for mels of that convention, with random weights; squeezed as far as the hop lets it."""
+    squeeze = 8 if mel.hop_length % 8 == 0 else 4
+    config = replace(TINY, mel=mel, network=replace(TINY.network, squeeze=squeeze))
+    network = DiffWave(config)
+    random_weights(network)
+    return Vocoder(Checkpoint(config, network.state_dict()), device="cpu", backend="reference")

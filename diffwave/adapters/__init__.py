@@ -1,1 +1,71 @@
-"""Other TTS frameworks speak through the vocoder: one short file for each."""
+"""Other TTS frameworks speak through the vocoder: one short file for each.
+
+An adapter takes the mels that a framework's acoustic model makes, converts them to the vocoder's own convention, and
+stands where the framework has its vocoder. What cannot be converted is refused when the adapter is made, and mels whose
+values cannot be of the stated convention when they come.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from diffwave.adapters.adapter import Adapter
+    from diffwave.adapters.comparison import ConventionError
+    from diffwave.adapters.convention import CONVENTIONS, MelConvention, mel_convention
+    from diffwave.adapters.conversion import MelValueError
+    from diffwave.adapters.coqui import CoquiVocoder, coqui_convention
+    from diffwave.adapters.espnet import EspnetVocoder, espnet_convention
+    from diffwave.adapters.hifigan import HifiGanVocoder
+    from diffwave.adapters.nemo import NemoVocoder
+    from diffwave.adapters.speechbrain import SpeechBrainVocoder
+    from diffwave.adapters.statistics import read_statistics
+    from diffwave.adapters.torchaudio import TorchaudioVocoder
+    from diffwave.adapters.transformers import TransformersVocoder, speecht5_convention
+
+_HOMES = {
+    "CONVENTIONS": "convention",
+    "Adapter": "adapter",
+    "ConventionError": "comparison",
+    "CoquiVocoder": "coqui",
+    "EspnetVocoder": "espnet",
+    "HifiGanVocoder": "hifigan",
+    "MelConvention": "convention",
+    "MelValueError": "conversion",
+    "NemoVocoder": "nemo",
+    "SpeechBrainVocoder": "speechbrain",
+    "TorchaudioVocoder": "torchaudio",
+    "TransformersVocoder": "transformers",
+    "coqui_convention": "coqui",
+    "espnet_convention": "espnet",
+    "mel_convention": "convention",
+    "read_statistics": "statistics",
+    "speecht5_convention": "transformers",
+}
+
+__all__ = [
+    "CONVENTIONS",
+    "Adapter",
+    "ConventionError",
+    "CoquiVocoder",
+    "EspnetVocoder",
+    "HifiGanVocoder",
+    "MelConvention",
+    "MelValueError",
+    "NemoVocoder",
+    "SpeechBrainVocoder",
+    "TorchaudioVocoder",
+    "TransformersVocoder",
+    "coqui_convention",
+    "espnet_convention",
+    "mel_convention",
+    "read_statistics",
+    "speecht5_convention",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"diffwave.adapters.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'diffwave.adapters' has no attribute {name!r}")
