@@ -89,8 +89,8 @@ def exported(name: str, checkpoint: Checkpoint, folder: Path, repeats: int) -> d
 
 
 def mel_of(vocoder: Vocoder, seconds: float) -> Tensor:
-    """Mel of the packaged utterance's first seconds, ``[M, F]``."""
-    wav = read_audio(ROOT / _UTTERANCES[0], vocoder.sample_rate).wav
+    """Mel of the packaged utterance from its first second on, ``[M, F]``; before that it is nearly silent."""
+    wav = read_audio(ROOT / _UTTERANCES[0], vocoder.sample_rate).wav[vocoder.sample_rate :]
     return vocoder.mel(wav[: max(1, round(seconds * vocoder.sample_rate / vocoder.hop_length)) * vocoder.hop_length])
 
 
