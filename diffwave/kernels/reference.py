@@ -102,8 +102,8 @@ class Reference:
 def mirrored(x: Tensor, margin: int, mask: Tensor | None) -> Tensor:
     """Each example continued by its mirror image, ``[B, C, P] -> [B, C, P + 2 margin]``.
 
-    As ``F.pad(mode="reflect")``, but an example ends where its mask says, and one that is shorter than the margin goes
-    on with the last sample that it has.
+    As ``F.pad(mode="reflect")``, but an example ends where its mask says, and one that is shorter than the margin
+    goes on with samples of its own.
 
     Args:
         x: the signals.

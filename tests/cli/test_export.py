@@ -116,7 +116,7 @@ def test_onnx_files_speak(tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.
     wavs = [soundfile.read(tmp_path / f"{name}-out" / "403-126855-0000.wav")[0] for name in ("onnx", "torch")]
     assert abs(wavs[0] - wavs[1]).max() <= 2 / 32768
     assert abs(wavs[0]).max() > 0.01
-    record = json.loads((tmp_path / "onnx-out" / "synthesis.json").read_text(encoding="utf-8"))
+    (record,) = json.loads((tmp_path / "onnx-out" / "synthesis.json").read_text(encoding="utf-8"))["outputs"]
     assert (record["backend"], record["precision"]) == ("onnx", "float32")
 
     capsys.readouterr()

@@ -33,9 +33,8 @@ def test_an_imported_folder_speaks(weights: Path, tmp_path: Path, capsys: pytest
     assert main(["synthesize", str(_SPEECH), "--checkpoint", str(folder), "--output", str(tmp_path / "out")]) == 0
     _, rate = soundfile.read(tmp_path / "out" / "403-126855-0000.wav")
     assert rate == 22050
-    record = json.loads((tmp_path / "out" / "synthesis.json").read_text(encoding="utf-8"))
-    assert record["steps"] == 6
-    assert record["sampler"] == "ddpm"
+    record = json.loads((tmp_path / "out" / "synthesis.json").read_text(encoding="utf-8"))["outputs"][0]
+    assert (record["steps"], record["sampler"], record["consistency"]) == (6, "ddpm", 0)
     exported = tmp_path / "exported"
     assert main(["export", str(folder), "--output", str(exported)]) == 0
     assert (exported / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import logging
 import sys
@@ -14,6 +15,7 @@ from diffwave.kernels import compiled, dispatch
 from diffwave.kernels.compiled import Compiled
 from diffwave.kernels.dispatch import BackendError, Choice, choose
 from diffwave.kernels.names import BACKENDS
+from diffwave.kernels.native import Native
 from diffwave.kernels.reference import Reference
 from diffwave.network import DiffWave
 from tiny import TINY, random_weights
@@ -197,3 +199,19 @@ def test_compiled_is_the_reference_compiled(monkeypatch) -> None:
     assert torch.equal(ours, Reference().stack(layers, mel, None, 2)(x, shifts))
     assert seen == [True]
     assert choice.backend == Compiled()
+
+
+def test_a_network_with_mirrored_ends_runs_in_plain_pytorch(kernels) -> None:
+    kernels(None, None)
+    for device in (CPU, CUDA):
+        assert choose("auto", "auto", device, 96).backend.name in ("native", "triton")
+        assert choose("auto", "auto", device, 96, "reflect").backend.name == "reference"
+    for name, device in (("native", CPU), ("triton", CUDA)):
+        with pytest.raises(BackendError, match=r"zeros beyond the ends of the signal; got network\.padding=reflect"):
+            choose(name, "auto", device, 96, "reflect")
+
+
+def test_kernels_refuse_layers_with_mirrored_ends() -> None:
+    network = DiffWave(dataclasses.replace(TINY, network=dataclasses.replace(TINY.network, padding="reflect")))
+    with pytest.raises(ValueError, match="backend native: expected layers with zeros beyond the ends"):
+        Native().stack(network.layers(), torch.zeros(1, 80, 32), None, 1)

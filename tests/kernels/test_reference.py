@@ -7,10 +7,11 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from diffwave.config import ModelConfig, NetworkConfig
-from diffwave.kernels.reference import Reference, project, projection_bytes, residual_layer
+from diffwave.kernels.reference import Reference, mirrored, project, projection_bytes, residual_layer
 from diffwave.network import DiffWave
 
 Arguments = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
@@ -118,3 +119,31 @@ def test_projections_are_kept_for_several_calls_where_they_fit() -> None:
         layers[1].condition_weight.add_(1)
     changed = [not torch.equal(run(x, shifts), output) for run, output in zip(runs, before, strict=True)]
     assert changed == [False, True, True]
+
+
+@pytest.mark.parametrize("margin", [1, 3, 10])
+def test_mirrored_ends_are_those_of_pytorch(margin: int) -> None:
+    x = arguments()[0]
+    assert torch.equal(mirrored(x, margin, None), F.pad(x, (margin, margin), mode="reflect"))
+
+
+@pytest.mark.parametrize("dilation", [1, 4, 8])
+def test_each_example_is_mirrored_at_its_own_end(dilation: int) -> None:
+    x, shift, condition, *weights = arguments()
+    ends = (11, 9)
+    mask = torch.tensor([[[position < end for position in range(11)]] for end in ends], dtype=torch.float64)
+    together = residual_layer(x, shift, condition, *weights, dilation, mask, "reflect")
+    for row, end in enumerate(ends):
+        one = slice(row, row + 1)
+        alone = residual_layer(
+            x[one, :, :end], shift[one], condition[one, :, :end], *weights, dilation, padding="reflect"
+        )
+        for ours, theirs in zip(together, alone, strict=True):
+            torch.testing.assert_close(ours[one, :, :end], theirs)
+    zeros = residual_layer(x, shift, condition, *weights, dilation)
+    assert not torch.allclose(together[0][0, :, :dilation], zeros[0][0, :, :dilation])
+
+
+def test_what_is_shorter_than_the_margin_is_mirrored_again_and_stays_its_own() -> None:
+    x = torch.tensor([[[1.0, 2.0, 3.0]]])
+    assert mirrored(x, 4, None).tolist() == [[[1, 2, 3, 2, 1, 2, 3, 2, 1, 1, 1]]]
