@@ -144,6 +144,7 @@ class Exchange:
 
     async def fail(self, status: int, message: str) -> None:
         """Answer with an error; if the answer has begun, break off the connection instead."""
+        self._unread = False  # there is no time to wait for the rest
         if not self.status:
             await error_response(status, message)(self.scope, self.receive, self.send)
         elif not self._complete:
