@@ -298,17 +298,19 @@ def send(address: tuple[str, int], request: Request, timeout: float = 30.0) -> A
 
 def _complete(received: bytes) -> bool:
     """Whether an answer has come as a whole, although the connection is still open."""
-    head, end, body = received.partition(b"\r\n\r\n")
-    if b"transfer-encoding: chunked" in head:
+    head, end, body = _without_continue(received).partition(b"\r\n\r\n")
+    if b"transfer-encoding: chunked" in head.lower():
         return received.endswith(b"\r\n0\r\n\r\n")
     found = re.search(rb"\r\ncontent-length: (\d+)", head)
     return bool(end) and found is not None and len(body) >= int(found[1])
 
 
+def _without_continue(received: bytes) -> bytes:
+    return received.partition(b"\r\n\r\n")[2] if received.startswith(b"HTTP/1.1 100") else received
+
+
 def _parsed(received: bytes) -> Answer:
-    head, _, body = received.partition(b"\r\n\r\n")
-    if head.startswith(b"HTTP/1.1 100"):
-        head, _, body = body.partition(b"\r\n\r\n")
+    head, _, body = _without_continue(received).partition(b"\r\n\r\n")
     if not head:
         return Answer(0)
     first, *lines = head.decode("latin1").split("\r\n")

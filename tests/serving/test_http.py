@@ -254,6 +254,7 @@ def test_rows_that_end_in_the_middle_of_a_frame(streaming: Served) -> None:
         ("consistency_at=nowhere", "consistency_at: expected one of end, steps, warm"),
         ("refinements=1", "this model has no refiner"),
         ("refinements=9", "refinements: expected at most 4; got 9"),
+        ("refinements=" + "9" * 4000, "refinements"),
         ("input=rows", "input: expected one of auto, audio, mel; got 'rows'"),
         ("%00=%ff", "expected parameters"),
     ],
