@@ -59,6 +59,7 @@ def serving(vocoder: Vocoder, limits: Limits, names: set[str] | None = None) -> 
         ws="none",
         lifespan="on",
         log_config=None,
+        timeout_keep_alive=1,
         timeout_graceful_shutdown=2,
     )
     ready = threading.Event()

@@ -62,6 +62,8 @@ def parser() -> argparse.ArgumentParser:
         default=120.0,
         help="for a request, from its first byte on (default: 120)",
     )
+    idle = "longest silence in a body that arrives (default: 20)"
+    add("--idle-timeout", type=seconds_argument, metavar="S", default=20.0, help=idle)
     batch = "audio synthesized at once, 0 for one request at a time (default: 8 on a CPU, 120 on a GPU)"
     add("--batch-seconds", type=_batch_argument, metavar="S", help=batch)
     add("--shutdown-seconds", type=count_argument, default=30, metavar="S", help="for what runs at the end (30)")
@@ -124,6 +126,7 @@ def _limits(options: argparse.Namespace, device: str) -> Limits:
         queue=options.max_queue,
         streams=options.max_streams,
         request_seconds=options.timeout,
+        idle_seconds=options.idle_timeout,
         steps=options.max_steps,
         batch_seconds=batch,
     )

@@ -28,6 +28,7 @@ from diffwave.serving.metrics import Metrics
 ENDPOINTS = ("/", "/synthesize", "/stream", "/health", "/metrics", "/openapi.json")
 _LINGER_SECONDS = 2.0
 _CLIENT_GONE = 499
+_STOPPED = 408  # a body that does not arrive need not be waited for
 _log = logging.getLogger(__name__)
 
 
@@ -129,7 +130,7 @@ class Exchange:
         elif message["type"] == "http.response.body":
             self.first_byte = self.first_byte or time.perf_counter()
             self._complete = not message.get("more_body", False)
-            if self._complete and self._unread:
+            if self._complete and self._unread and self.status != _STOPPED:
                 await self._send({**message, "more_body": True})
                 await self._linger()
                 message = {"type": "http.response.body", "body": b""}
@@ -143,6 +144,7 @@ class Exchange:
 
     async def fail(self, status: int, message: str) -> None:
         """Answer with an error; if the answer has begun, break off the connection instead."""
+        self._unread = False  # there is no time to wait for the rest
         if not self.status:
             await error_response(status, message)(self.scope, self.receive, self.send)
         elif not self._complete:

@@ -116,7 +116,9 @@ class LiveStream:
         vocoder, turns = self._speaker.vocoder, self._speaker.turns
         begun, self._waited, done = time.perf_counter(), 0.0, 0
         for piece in vocoder.stream(self._parts(), *astuple(self._settings)):
-            left = None if self.most_samples is None else max(self.most_samples - done, 0)
+            left = None if self.most_samples is None else self.most_samples - done
+            if left is not None and left <= 0:
+                return
             samples = pcm16(piece[:left])
             done += len(piece)
             worked = time.perf_counter() - begun - self._waited

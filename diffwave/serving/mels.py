@@ -84,7 +84,7 @@ class Rows:
         whole = len(data) - len(data) % (4 * self._bands)
         self._rest = data[whole:]
         frames = np.frombuffer(data[:whole], "<f4").reshape(-1, self._bands)
-        return torch.from_numpy(np.ascontiguousarray(frames.T, np.float32))
+        return torch.from_numpy(np.array(frames.T, dtype=np.float32, order="C"))
 
     def end(self) -> None:
         """Refuse a body that ends in the middle of a frame."""

@@ -12,6 +12,7 @@ from diffwave.serving.jobs import SynthesisSettings
 from diffwave.serving.limits import RefusedError
 
 _LARGEST_SEED = 2**64 - 1
+_LARGEST_COUNT = 10**6  # the limits of the service are lower
 
 
 _STEPS = "^(full|[1-9][0-9]{0,5})$"
@@ -23,7 +24,7 @@ def _choice(description: str, choices: tuple[str, ...]) -> Any:
 
 Steps = Annotated[str | None, Query(description="network calls, or full", pattern=_STEPS)]
 Seed = Annotated[int, Query(description="of the noise", ge=0, le=_LARGEST_SEED)]
-Count = Annotated[int | None, Query(ge=0)]
+Count = Annotated[int | None, Query(ge=0, le=_LARGEST_COUNT)]
 SamplerName = Annotated[str | None, _choice("default: the checkpoint's", SAMPLERS)]
 Place = Annotated[str | None, _choice("where else mel consistency works", PLACES)]
 WholeKind = Annotated[str, _choice("what the body is; auto looks at its first bytes", ("auto", "audio", "mel"))]

@@ -114,5 +114,7 @@ class AudioStream(Response):
         piece: bytes | None = self._first
         while piece is not None:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
+            # If the client has gone and pieces are there, neither of the other lines waits: let others have a chance.
+            await asyncio.sleep(0)
             piece = await self._session.live.next_piece()
         await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -22,8 +22,9 @@ def pcm16(wav: Tensor) -> bytes:
     samples = wav.detach().float().cpu().numpy()
     if not np.isfinite(samples).all():
         raise ValueError("expected finite samples from the model; got NaN or infinity")
-    scaled = np.rint(np.clip(samples, -1, 1) * np.float32(0x7FFF))
-    data: bytes = scaled.astype("<i2").tobytes()
+    # As libsndfile: to the nearest of 32 bits, of which the upper 16 stay.
+    wide = np.rint(np.clip(samples, -1, 1).astype(np.float64) * 2**31).astype(np.int64)
+    data: bytes = np.minimum(wide >> 16, 0x7FFF).astype("<i2").tobytes()
     return data
 
 
