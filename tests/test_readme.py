@@ -20,6 +20,7 @@ from diffwave.cli import (
     search_schedule,
     show_diffusion,
     synthesize,
+    synthesize_corpus,
     train_refiner,
 )
 from diffwave.cli.main import COMMANDS
@@ -27,7 +28,8 @@ from diffwave.cli.train import compose_config
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMAND_LINES = re.findall(r"^diffwave .*$", README, flags=re.MULTILINE)
+CORPUS = (ROOT / "docs" / "corpus.md").read_text(encoding="utf-8")
+COMMAND_LINES = re.findall(r"^diffwave .*$", README + CORPUS, flags=re.MULTILINE)
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))
@@ -48,6 +50,7 @@ def test_command_parses(line: str) -> None:
     else:
         own = {
             "synthesize": synthesize,
+            "synthesize-corpus": synthesize_corpus,
             "export": export,
             "show-diffusion": show_diffusion,
             "train-refiner": train_refiner,

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import re
+import socket
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
@@ -23,11 +24,12 @@ from diffwave.bulk.records import Record
 from diffwave.bulk.settings import STATE
 from diffwave.bulk.speaking import Setup, Speaker
 
-LOCAL = "local"
+AUTO, LOCAL = "auto", "local"
 LOG = "ray.log"
 # One thread each; jobs and records are short texts.
 _OBJECT_STORE = 128 << 20
 _MOST_ROWS = 16
+_PATIENCE = 10.0  # s
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -57,7 +59,7 @@ class Cluster:
         self._quiet.enter_context(_said_to(setup.output / STATE / LOG))
         try:
             self._connect(address, count)
-        except Exception as error:
+        except Exception as error:  # a number of kinds, and none of Ray's own
             self._quiet.close()
             raise BulkError(f"--ray-address {address}: expected a Ray cluster; {_said(error)}") from None
         resources = self.ray.cluster_resources()
@@ -121,8 +123,12 @@ class Cluster:
         if address == LOCAL:
             own = {"num_cpus": count, "include_dashboard": False, "object_store_memory": _OBJECT_STORE}
             self.ray.init(address=LOCAL, **own, **quiet)
-        else:
-            self.ray.init(address=address, **quiet)
+            return
+        if address != AUTO:
+            # Ray itself would try for minutes.
+            host, port = address.rsplit(":", 1)
+            socket.create_connection((host, int(port)), _PATIENCE).close()
+        self.ray.init(address=address, **quiet)
 
 
 class _Actor:

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,10 @@ def test_a_node_that_is_lost_and_a_worker_that_is_killed_lose_nothing(speak, tmp
         left = []
 
         def disturb(count: int) -> None:
+            if count in (4, 8):
+                # In the middle of an utterance: each of them has its mark.
+                while len(list((tmp_path / "out").glob(".corpus/work/*/started/*"))) < 2:
+                    time.sleep(0.001)
             if count == 4:
                 workers.extend(children(first, "MapWorker"))
                 os.kill(workers[0], signal.SIGKILL)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bulk_corpus import Watch, are_gone, children, contents, write_recordings
-from bulk_reading import read_and_die, read_slowly
+from bulk_reading import PAUSE, read_and_die, read_slowly
 from diffwave.bulk.names import BulkError
 from diffwave.bulk.processes import Processes
 
@@ -66,6 +66,7 @@ def test_bytes_are_the_same_with_any_number_of_workers_killed_at_any_moment(spea
 
         def kill(made: int) -> None:
             if made % 6 == 3:
+                time.sleep(PAUSE / 2)  # what it has in hand is begun by now
                 os.kill(children(os.getpid(), "spawn_main")[0], signal.SIGKILL)
 
         watch = Watch(kill)

@@ -52,6 +52,7 @@ def imported(code: str, heavy: list[str] = HEAVY) -> list[str]:
         "from diffwave.cli.main import main\ntry: main(['synthesize', '--help'])\nexcept SystemExit: pass",
         "from diffwave.cli.main import main\ntry: main(['synthesize', '--steps', '0'])\nexcept SystemExit: pass",
         "from diffwave.cli.main import main\ntry: main(['show-diffusion', '--help'])\nexcept SystemExit: pass",
+        "from diffwave.cli.main import main\ntry: main(['synthesize-corpus', '--help'])\nexcept SystemExit: pass",
         "from diffwave.cli.main import main\ntry: main(['search-schedule', '--help'])\nexcept SystemExit: pass",
     ],
 )
@@ -79,7 +80,7 @@ def test_help_lists_every_command(capsys):
     assert capsys.readouterr().out == text
 
 
-@pytest.mark.parametrize("name", ["synthesize", "search-schedule", "show-diffusion", "demo"])
+@pytest.mark.parametrize("name", ["synthesize", "synthesize-corpus", "search-schedule", "show-diffusion", "demo"])
 def test_every_command_explains_itself(name, capsys):
     with pytest.raises(SystemExit) as stop:
         main([name, "--help"])

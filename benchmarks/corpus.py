@@ -1,0 +1,260 @@
+"""``diffwave synthesize-corpus`` with one worker and two, beside Ray, and when a machine is lost.
+
+    python benchmarks/corpus.py [--repeats 3]
+
+The packaged checkpoint on a CPU, recordings of the tests cut to pieces. Needs Ray. Writes
+``docs/benchmarks/corpus.json`` and ``docs/benchmarks/corpus.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import soundfile
+import torch
+
+from diffwave.bulk.cluster import LOCAL, Cluster
+from diffwave.bulk.plan import Shard, read_plan
+from diffwave.bulk.processes import Here, Processes
+from diffwave.bulk.run import Order, Pool, synthesize_corpus
+from diffwave.bulk.settings import Request
+from diffwave.bulk.speaking import Setup
+from diffwave.cli.synthesize_corpus import read_input
+from diffwave.files import write_text
+from diffwave.vocoder import Vocoder
+from machine import environment
+
+ROOT = Path(__file__).resolve().parent.parent
+SPEECH = sorted((ROOT / "tests" / "data").glob("*.flac"))
+UTTERANCES, SECONDS = 24, 1.5
+REQUEST = Request(device="cpu")
+# So that a lost node is noticed in a second, as in the tests; Ray's own setting takes about half a minute.
+HEALTH = {
+    "health_check_initial_delay_ms": 500,
+    "health_check_period_ms": 300,
+    "health_check_timeout_ms": 500,
+    "health_check_failure_threshold": 3,
+}
+
+
+class Clock:
+    """Progress that takes the time of every record, and may do something then."""
+
+    def __init__(self, then: Callable[[int], None] = lambda _: None) -> None:
+        self.times: list[float] = []
+        self.then = then
+
+    def begin(self, total: int, done: int) -> None:
+        """Nothing is done beforehand."""
+        assert (total, done) == (UTTERANCES, 0)
+
+    def add(self, record: dict[str, Any]) -> None:
+        """Take the time."""
+        assert "error" not in record, record
+        self.times.append(time.perf_counter())
+        self.then(len(self.times))
+
+
+def corpus(folder: Path) -> Path:
+    """Pieces of speech of equal length."""
+    wavs = [soundfile.read(path, dtype="float32") for path in SPEECH]
+    for number in range(UTTERANCES):
+        wav, rate = wavs[number % len(wavs)]
+        length = int(SECONDS * rate)
+        start = number * 1000 % (len(wav) - length)
+        folder.mkdir(parents=True, exist_ok=True)
+        soundfile.write(folder / f"{number:03d}.flac", wav[start : start + length], rate)
+    return folder
+
+
+def run(source: Path, output: Path, make_pool: Callable[[Setup], Pool], clock: Clock) -> dict[str, Any]:
+    """Synthesize the corpus; seconds until the first output, outputs per second after it, and a hash of all."""
+    order = Order(read_plan(source, output, "wav"), Shard(), REQUEST, output)
+    begun = time.perf_counter()
+    result = synthesize_corpus(order, read_input, make_pool, clock)
+    ended = time.perf_counter()
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(output.glob("*.wav"))))
+    return {
+        "first": clock.times[0] - begun,
+        "rate": (len(clock.times) - 1) / (clock.times[-1] - clock.times[0]),
+        "seconds": ended - begun,
+        "begun_again": result["run"]["begun_again"],
+        "sha256": digest.hexdigest(),
+    }
+
+
+def throughput(source: Path, folder: Path, repeats: int) -> list[dict[str, Any]]:
+    """Processes and Ray with one worker and two; settings take turns."""
+    pools: dict[tuple[str, int], Callable[[Setup], Pool]] = {
+        ("this process", 1): Here,
+        ("processes", 1): lambda setup: Processes(setup, 1),
+        ("processes", 2): lambda setup: Processes(setup, 2),
+        ("Ray", 1): lambda setup: Cluster(setup, LOCAL, 1),
+        ("Ray", 2): lambda setup: Cluster(setup, LOCAL, 2),
+    }
+    found: dict[tuple[str, int], list[dict[str, Any]]] = {key: [] for key in pools}
+    for repeat in range(repeats):
+        for key, pool in pools.items():
+            found[key].append(run(source, folder / f"{repeat}-{key[0]}-{key[1]}", pool, Clock()))
+    rows = []
+    for (kind, workers), runs in found.items():
+        rates = [each["rate"] for each in runs]
+        rows.append(
+            {
+                "workers": workers,
+                "kind": kind,
+                "utterances_per_second": statistics.median(rates),
+                "lowest": min(rates),
+                "highest": max(rates),
+                "seconds_to_first": statistics.median(each["first"] for each in runs),
+                "hashes": sorted({each["sha256"] for each in runs}),
+            }
+        )
+    return rows
+
+
+@contextlib.contextmanager
+def two_nodes() -> Iterator[tuple[str, int]]:
+    """Two Ray nodes of a CPU each; yields the address and the process id of the second one's raylet."""
+    from ray.cluster_utils import Cluster as Nodes
+
+    size = {"num_cpus": 1, "object_store_memory": 80 << 20}
+    nodes = Nodes(initialize_head=True, head_node_args={**size, "include_dashboard": False, "_system_config": HEALTH})
+    try:
+        second = nodes.add_node(**size)
+        yield nodes.address, second.all_processes["raylet"][0].process.pid
+    finally:
+        nodes.shutdown()
+
+
+def recovery(source: Path, output: Path) -> dict[str, Any]:
+    """Kill one of two nodes after a third of the corpus."""
+    killed_at: list[float] = []
+    with two_nodes() as (address, raylet):
+
+        def kill(count: int) -> None:
+            if count == UTTERANCES // 3:
+                os.kill(raylet, signal.SIGKILL)
+                killed_at.append(time.perf_counter())
+
+        clock = Clock(kill)
+        result = run(source, output, lambda setup: Cluster(setup, address, None), clock)
+    after = [moment for moment in clock.times if moment > killed_at[0]]
+    return {
+        "done_before": UTTERANCES - len(after),
+        "seconds_after": after[-1] - killed_at[0],
+        "longest_pause": max(b - a for a, b in zip([killed_at[0], *after], after, strict=False)),
+        "begun_again": result["begun_again"],
+        "sha256": result["sha256"],
+    }
+
+
+def rounding(source: Path) -> dict[str, float]:
+    """Largest difference of a sample, full scale 1, that other threads and company in a batch make."""
+    vocoder = Vocoder.from_pretrained(device="cpu")
+    mels = [
+        vocoder.mel(torch.from_numpy(soundfile.read(path, dtype="float32")[0])) for path in sorted(source.iterdir())
+    ]
+    mels = [mels[0], mels[1][:, :70]]
+    outputs = {}
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        outputs[threads] = [vocoder.synthesize(mel) for mel in mels]
+    torch.set_num_threads(1)
+    together = vocoder.synthesize_batch(mels)
+    return {
+        "threads": max(float((a - b).abs().max()) for a, b in zip(outputs[1], outputs[2], strict=True)),
+        "batch": max(float((a - b).abs().max()) for a, b in zip(outputs[1], together, strict=True)),
+    }
+
+
+def page(results: dict[str, Any]) -> str:
+    """The result page."""
+    where, lost, differences = results["environment"], results["recovery"], results["rounding"]
+    hashes = {digest for row in results["throughput"] for digest in row["hashes"]} | {lost["sha256"]}
+    rates = {(row["kind"], row["workers"]): row["utterances_per_second"] for row in results["throughput"]}
+    lines = [
+        "# How `diffwave synthesize-corpus` scales",
+        "",
+        f"Generated by `{results['command']}` on {where['processor']}, {where['cores']} cores, Python "
+        f"{where['python']}, PyTorch {where['torch']}, Ray {results['ray']}. Other work ran on the machine (load "
+        f"{results['load']:.1f} at the beginning), so the ranges are wide.",
+        "",
+        f"{UTTERANCES} utterances of {SECONDS} s, the packaged checkpoint as it is, one thread to a worker. Outputs "
+        f"per second from the first to the last, median of {results['repeats']} runs that took turns, and their range; "
+        "seconds until the first output, in which workers load PyTorch and the model:",
+        "",
+        "| workers | utterances per second | lowest – highest | times one process | seconds to the first |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for row in results["throughput"]:
+        ratio = row["utterances_per_second"] / rates["processes", 1]
+        lines.append(
+            f"| {row['kind']}, {row['workers']} | {row['utterances_per_second']:.2f} | {row['lowest']:.2f} – "
+            f"{row['highest']:.2f} | {ratio:.2f} | {row['seconds_to_first']:.1f} |"
+        )
+    lines += [
+        "",
+        "When one of two Ray nodes (a raylet each on this machine, a CPU each) is killed:",
+        "",
+        "| | |",
+        "|---|---:|",
+        f"| utterances done before | {lost['done_before']} of {UTTERANCES} |",
+        f"| utterances begun again | {lost['begun_again']} |",
+        f"| seconds from the kill to the last output, on the node that was left | {lost['seconds_after']:.1f} |",
+        f"| longest time without an output in them, s | {lost['longest_pause']:.1f} |",
+        "",
+        f"All {5 * results['repeats'] + 1} runs wrote "
+        + ("the same bytes." if len(hashes) == 1 else f"**{len(hashes)} different sets of bytes**."),
+        "",
+        "Why a worker has one thread and takes one utterance at a time: the largest difference of a sample (full scale "
+        "1) that something else makes, hundreds of iterations of mel consistency after the first rounding error.",
+        "",
+        "| instead of one thread and one utterance | largest difference |",
+        "|---|---:|",
+        f"| two threads | {differences['threads']:.2g} |",
+        f"| two utterances of different lengths in a batch | {differences['batch']:.2g} |",
+    ]
+    return "\n".join([*lines, ""])
+
+
+def main() -> None:
+    """Measure and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    # Workers of Ray import this package as this process does.
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    load = os.getloadavg()[0]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        source = corpus(folder / "in")
+        results = {
+            "command": f"python benchmarks/corpus.py --repeats {options.repeats}",
+            "repeats": options.repeats,
+            "load": load,
+            "throughput": throughput(source, folder, options.repeats),
+            "recovery": recovery(source, folder / "lost"),
+            "rounding": rounding(source),
+        }
+    import ray
+
+    results |= {"ray": ray.__version__, "environment": environment()}
+    write_text(ROOT / "docs/benchmarks/corpus.json", json.dumps(results, indent=1) + "\n")
+    write_text(ROOT / "docs/benchmarks/corpus.md", page(results))
+    print(page(results))
+
+
+if __name__ == "__main__":
+    main()
