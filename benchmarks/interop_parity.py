@@ -185,7 +185,7 @@ def spoken(vocoder: Vocoder, mel: Tensor, steps: int | str, noise: Tensor) -> Te
 def noise_of(noise: Tensor) -> Iterator[None]:
     """Let the denoiser draw the rows of ``noise`` ``[S, N]``: index ``S`` is the first."""
 
-    def draw(_seed: int, index: int, samples: int, **_settings: Any) -> Tensor:
+    def draw(_seed: int, index: int, samples: int, *_place: Any) -> Tensor:
         return noise[len(noise) - index, :samples]
 
     with unittest.mock.patch("diffwave.denoising.white_noise", draw):
