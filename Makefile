@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 OUTPUT ?= outputs/demo
+# What pip installs beside the package: dev for the tests; tts, serve, ray and onnx for what they test with the real packages.
+EXTRAS ?= dev
 
 .PHONY: demo test lint install results results-test bench bench-gpu clean
 
@@ -10,7 +12,7 @@ OUTPUT ?= outputs/demo
 $(VENV)/installed: pyproject.toml $(wildcard diffwave/kernels/csrc/*)
 	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"diffwave needs Python 3.11 or newer; {sys.executable} is {v.major}.{v.minor}. Choose another: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
 	touch $@
 
 install: $(VENV)/installed
