@@ -63,7 +63,7 @@ def make_mask(lengths: list[int], positions: int) -> Tensor:
 
 
 def in_float64(layers: list[ResidualLayer]) -> list[ResidualLayer]:
-    names = [field.name for field in dataclasses.fields(ResidualLayer) if field.name != "dilation"]
+    names = [field.name for field in dataclasses.fields(ResidualLayer) if field.name not in ("dilation", "padding")]
     return [
         dataclasses.replace(layer, **{name: getattr(layer, name).detach().double() for name in names})
         for layer in layers
@@ -200,7 +200,7 @@ def gradients(backend: Backend, layers: list[ResidualLayer], inputs: Inputs, mas
     generator = torch.Generator().manual_seed(2)
     leaves = {}
     for index, layer in enumerate(layers):
-        names = [field.name for field in dataclasses.fields(layer) if field.name != "dilation"]
+        names = [field.name for field in dataclasses.fields(layer) if field.name not in ("dilation", "padding")]
         leaves |= {f"{index} {name}": getattr(layer, name) for name in names}
     leaves |= dict(zip(("x", "shifts", "mel"), inputs, strict=True))
     for value in leaves.values():
