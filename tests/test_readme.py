@@ -14,10 +14,12 @@ from diffwave.cli import (
     bench,
     evaluate,
     export,
+    import_checkpoint,
     listen_analyze,
     listen_export,
     listen_serve,
     search_schedule,
+    serve,
     show_diffusion,
     synthesize,
     synthesize_corpus,
@@ -28,8 +30,8 @@ from diffwave.cli.train import compose_config
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-CORPUS = (ROOT / "docs" / "corpus.md").read_text(encoding="utf-8")
-COMMAND_LINES = re.findall(r"^diffwave .*$", README + CORPUS, flags=re.MULTILINE)
+PAGES = "".join((ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("corpus", "interop"))
+COMMAND_LINES = re.findall(r"^diffwave .*$", README + PAGES, flags=re.MULTILINE)
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))
@@ -52,6 +54,8 @@ def test_command_parses(line: str) -> None:
             "synthesize": synthesize,
             "synthesize-corpus": synthesize_corpus,
             "export": export,
+            "import": import_checkpoint,
+            "serve": serve,
             "show-diffusion": show_diffusion,
             "train-refiner": train_refiner,
         }
