@@ -147,7 +147,7 @@ class Speaker:
         from diffwave.audio import encode_audio
         from diffwave.files import write_bytes
 
-        begun, request = time.perf_counter(), self.setup.request
+        begun, cpu, request = time.perf_counter(), time.process_time(), self.setup.request
         size = job.source.stat().st_size if job.source.is_file() else 0
         mel, samples, notes = self.setup.read(self.vocoder, job.source)
         how = (request.consistency, None, request.consistency_at, request.refinements)
@@ -168,6 +168,7 @@ class Speaker:
             "source": str(job.source),
             "source_bytes": size,
             "seconds": round(time.perf_counter() - begun, 4),
+            "cpu_seconds": round(time.process_time() - cpu, 4),
             "finished": round(time.time(), 3),
             "host": socket.gethostname(),
             "settings": self.digest,
