@@ -111,10 +111,11 @@ PRIORS = [DiffusionConfig(schedule="cosine", prior=prior) for prior in ("standar
 NETWORKS = [
     NetworkConfig(residual_channels=8, residual_layers=6, dilation_cycle=6),
     NetworkConfig(8, 6, 6, squeeze=8, squeeze_overlap=4, parameterization="velocity"),
+    NetworkConfig(8, 6, 6, padding="reflect"),
 ]
 
 
-@pytest.mark.parametrize("network", NETWORKS, ids=["squeeze 1", "squeeze 8"])
+@pytest.mark.parametrize("network", NETWORKS, ids=["squeeze 1", "squeeze 8", "mirrored ends"])
 @pytest.mark.parametrize("diffusion", PRIORS, ids=lambda config: config.prior)
 @pytest.mark.parametrize("sampler", ["ddpm", "renoise", "dpm++", "midpoint"])
 def test_the_context_covers_the_receptive_field(network, diffusion, sampler, mel: Tensor) -> None:

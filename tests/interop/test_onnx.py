@@ -121,6 +121,18 @@ def test_batches_equal_one_by_one(pair: tuple[Vocoder, Vocoder, Path]) -> None:
     torch.testing.assert_close(stacked[0], together[0], atol=1e-5 * max(1.0, float(stacked.abs().max())), rtol=0)
 
 
+def test_streams_are_the_whole(pair: tuple[Vocoder, Vocoder, Path]) -> None:
+    _, vocoder, _ = pair
+    mel = speech(vocoder, 60)
+    whole = vocoder.synthesize(mel, steps=2, consistency=0)
+    pieces = list(vocoder.stream(torch.split(mel, 7, dim=1), steps=2, consistency=0))
+    assert len(pieces) > 1
+    torch.testing.assert_close(torch.cat(pieces), whole, atol=1e-5 * max(1.0, float(whole.abs().max())), rtol=0)
+    if vocoder.config.mel.log != "db01":
+        guided = vocoder.synthesize(mel, steps=2, consistency=3)
+        assert torch.equal(torch.cat(list(vocoder.stream(torch.split(mel, 7, dim=1), steps=2, consistency=3))), guided)
+
+
 def test_guided_sampling_speaks_the_same(pair: tuple[Vocoder, Vocoder, Path]) -> None:
     """A few iterations amplify rounding little; hundreds are compared by scores in docs/benchmarks/interop.md."""
     ours, theirs, _ = pair
