@@ -125,4 +125,4 @@ def test_anchors_lead_to_headings() -> None:
     headings = {
         re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in re.findall(r"^## (.*)$", PAGE, re.MULTILINE)
     }
-    assert {a for a in re.findall(r"\]\(#([^)]+)\)", PAGE)} <= headings
+    assert set(re.findall(r"\]\(#([^)]+)\)", PAGE)) <= headings

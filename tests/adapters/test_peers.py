@@ -1,7 +1,7 @@
 """Packages that cannot live beside ours are installed into a folder of their own, and their tests run there.
 
 About a minute each: ``pytest -m "slow and peer" tests/adapters``. NeMo (``test_nemo.py``) is left out, for it brings
-some forty packages along; to run it, install ``nemo_toolkit[tts]`` into a virtual environment that has this package too.
+some forty packages along; to run it, install ``nemo_toolkit[tts]`` into a virtual environment that has this one too.
 """
 
 from __future__ import annotations
