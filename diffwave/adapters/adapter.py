@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from diffwave.adapters.convention import MelConvention, mel_convention
 from diffwave.adapters.conversion import MelConversion, MelValueError
 from diffwave.calling import speak, valid_frames
+from diffwave.config import MelConfig
 from diffwave.config.checks import one_of
 from diffwave.mel import MelWarning
 from diffwave.vocoder import Vocoder
@@ -41,7 +42,7 @@ class Adapter:
     def __init__(
         self,
         vocoder: Vocoder,
-        convention: MelConvention | str = "",
+        convention: MelConvention | MelConfig | str = "",
         steps: int | str | None = None,
         seed: int = 0,
         consistency: int | None = None,
@@ -50,7 +51,8 @@ class Adapter:
         one_of("on_doubt", on_doubt, ("refuse", "warn"))
         self.vocoder = vocoder
         named = convention or self.usual_convention
-        self.convention = mel_convention(named) if isinstance(named, str) else named
+        stated = MelConvention(named) if isinstance(named, MelConfig) else named
+        self.convention = mel_convention(stated) if isinstance(stated, str) else stated
         self._conversion = MelConversion(self.convention, vocoder.config.mel)
         vocoder.sampler(steps, None, consistency)  # raises now, not when the first mel comes
         self._steps, self._seed, self._consistency, self._on_doubt = steps, seed, consistency, on_doubt
@@ -142,6 +144,14 @@ class Adapter:
         converted = [self.convert(mel)[0] for mel in alone]
         padded = torch.stack([F.pad(mel, (0, longest - mel.shape[1])) for mel in converted])
         return speak(self, padded, lengths)
+
+    def waveform(self, mel: Tensor) -> Tensor:
+        """Synthesize one mel of the convention, without a batch's axis; returns ``[N]``.
+
+        Raises:
+            MelValueError, ValueError, MemoryError: see :meth:`waveforms`; also for a batch.
+        """
+        return self.waveforms(mel.unsqueeze(0) if isinstance(mel, Tensor) else mel)[0][0]
 
     def synthesize(self, mel: Tensor) -> Tensor:
         """Mels of the vocoder, ``[B, M, F]``, to waveforms ``[B, N]``, the framing's shift undone."""

@@ -16,8 +16,11 @@ from diffwave.adapters import (
     CONVENTIONS,
     Adapter,
     ConventionError,
+    EspnetVocoder,
     HifiGanVocoder,
     MelConvention,
+    MelValueError,
+    SpeechBrainVocoder,
     mel_convention,
     read_statistics,
 )
@@ -193,6 +196,15 @@ def test_files_that_hold_no_statistics_are_refused(tmp_path: Path) -> None:
     for name in ("missing.npy", "stats.txt"):
         with pytest.raises(ConfigError, match=r"ends in \.h5, \.npy, \.npz"):
             read_statistics(tmp_path / name)
+
+
+def test_a_batch_is_refused_where_one_mel_is_expected() -> None:
+    vocoder = tiny_vocoder(OURS)
+    batch = torch.full((2, 80, 4), -5.0)
+    with pytest.raises(MelValueError, match=r"got shape \[1, 2, 80, 4\]"):
+        SpeechBrainVocoder(vocoder, OURS).decode_spectrogram(batch)
+    with pytest.raises(MelValueError, match=r"got shape \[1, 2, 4, 80\]"):
+        EspnetVocoder(vocoder, MelConvention(OURS, axes="frames-first"))(batch.transpose(1, 2))
 
 
 def test_impossible_settings_are_refused_at_once() -> None:
