@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -126,3 +127,15 @@ def test_anchors_lead_to_headings() -> None:
         re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in re.findall(r"^## (.*)$", PAGE, re.MULTILINE)
     }
     assert set(re.findall(r"\]\(#([^)]+)\)", PAGE)) <= headings
+
+
+def test_the_costs_on_the_page_are_those_that_were_measured() -> None:
+    measured = json.loads((ROOT / "docs/benchmarks/conventions.json").read_text(encoding="utf-8"))["differences"]
+    told = [float(cost) for cost in re.findall(r"costs (\.\d+) of PESQ", PAGE)]
+    assert told == [
+        pytest.approx(-measured[name]["mean"], abs=0.005)
+        for name in (
+            "framed like librosa's, through an adapter",
+            "SpeechT5's, regridded by the pseudo-inverse of its filterbank",
+        )
+    ]
