@@ -123,7 +123,8 @@ def page(results: dict[str, Any]) -> str:
         "**Regridding.** Bands over 80-7600 Hz hold nearly all that bands over 0-8000 Hz do, but not all, and the "
         "sampling loop trusts every band of a mel. In trials on 6 to 8 of the utterances no other fixed linear map was "
         "better (triangles in, triangles out; least squares on speech, of all bands or of near ones; the best linear "
-        "estimate for a smooth spectrum). Adapters refuse such mels; a model trained on the TTS model's bands is the way.",
+        "estimate for a smooth spectrum). Adapters refuse such mels; a model trained on the TTS model's bands is the "
+        "way.",
         "",
         "## How surely a wrong logarithm is told",
         "",
