@@ -129,8 +129,10 @@ def valid_frames(longest: int, examples: int, lengths: Tensor) -> list[int]:
     Raises:
         ValueError: unless there is a whole number in ``1..longest`` for each.
     """
-    given = lengths.tolist() if isinstance(lengths, Tensor) else list(lengths)
-    whole = all(isinstance(count, int) or (isinstance(count, float) and count.is_integer()) for count in given)
-    if len(given) != examples or not whole or any(not 0 < count <= longest for count in given):
-        raise ValueError(f"lengths: expected {examples} whole numbers in 1..{longest}, of mel frames; got {given}")
-    return [int(count) for count in given]
+    given = torch.as_tensor(lengths)
+    frames = given.tolist() if given.ndim == 1 else []
+    if len(frames) != examples or any(not 0 < count <= longest or int(count) != count for count in frames):
+        raise ValueError(
+            f"lengths: expected {examples} whole numbers in 1..{longest}, of mel frames; got {given.tolist()}"
+        )
+    return [int(count) for count in frames]

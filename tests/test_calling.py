@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import pytest
 import torch
 
@@ -43,7 +46,7 @@ def test_every_name_gives_what_synthesize_gives(vocoder: Vocoder, mels: torch.Te
 def test_lengths_make_each_example_as_if_it_were_alone(vocoder: Vocoder, mels: torch.Tensor) -> None:
     padded = mels.clone()
     padded[1, :, 5:] = 0.0  # which would be loud
-    for lengths in (torch.tensor([12, 5]), torch.tensor([12.0, 5.0]), [12, 5]):
+    for lengths in (torch.tensor([12, 5]), torch.tensor([12.0, 5.0]), [12, 5], np.array([12, 5])):
         wavs, samples = vocoder(padded, lengths)  # type: ignore[arg-type]
         assert samples is not None
         assert samples.tolist() == [12 * HOP, 5 * HOP]
@@ -52,7 +55,9 @@ def test_lengths_make_each_example_as_if_it_were_alone(vocoder: Vocoder, mels: t
         assert bool((wavs[1, 5 * HOP :] == 0).all())
 
 
-@pytest.mark.parametrize("lengths", [[12], [12, 13], [12, 0], [12, -1], [12, 5.5], torch.tensor([0.9, 1.0])])
+@pytest.mark.parametrize(
+    "lengths", [[12], [12, 13], [12, 0], [12, -1], [12, 5.5], torch.tensor([0.9, 1.0]), [12, math.nan]]
+)
 def test_lengths_that_do_not_fit_are_refused(vocoder: Vocoder, mels: torch.Tensor, lengths: object) -> None:
     with pytest.raises(ValueError, match=r"lengths: expected 2 whole numbers in 1\.\.12, of mel frames; got \["):
         vocoder(mels, lengths)  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from diffwave.adapters.convention import MelConvention, mel_convention
 from diffwave.adapters.conversion import MelConversion, MelValueError
 from diffwave.calling import speak, valid_frames
+from diffwave.config import MelConfig
 from diffwave.config.checks import one_of
 from diffwave.mel import MelWarning
 from diffwave.vocoder import Vocoder
@@ -30,6 +32,7 @@ class Adapter:
     Raises:
         ConventionError: if such mels cannot be converted to the vocoder's; both conventions are in the message.
         ConfigError: for an unknown name.
+        ValueError: for an impossible number of steps or iterations.
 
     ``notes`` tell what is converted.
     """
@@ -39,7 +42,7 @@ class Adapter:
     def __init__(
         self,
         vocoder: Vocoder,
-        convention: MelConvention | str = "",
+        convention: MelConvention | MelConfig | str = "",
         steps: int | str | None = None,
         seed: int = 0,
         consistency: int | None = None,
@@ -48,8 +51,10 @@ class Adapter:
         one_of("on_doubt", on_doubt, ("refuse", "warn"))
         self.vocoder = vocoder
         named = convention or self.usual_convention
-        self.convention = mel_convention(named) if isinstance(named, str) else named
+        stated = MelConvention(named) if isinstance(named, MelConfig) else named
+        self.convention = mel_convention(stated) if isinstance(stated, str) else stated
         self._conversion = MelConversion(self.convention, vocoder.config.mel)
+        vocoder.sampler(steps, None, consistency)  # raises now, not when the first mel comes
         self._steps, self._seed, self._consistency, self._on_doubt = steps, seed, consistency, on_doubt
 
     @property
@@ -140,21 +145,36 @@ class Adapter:
         padded = torch.stack([F.pad(mel, (0, longest - mel.shape[1])) for mel in converted])
         return speak(self, padded, lengths)
 
+    def waveform(self, mel: Tensor) -> Tensor:
+        """Synthesize one mel of the convention, without a batch's axis; returns ``[N]``.
+
+        Raises:
+            MelValueError, ValueError, MemoryError: see :meth:`waveforms`; also for a batch.
+        """
+        return self.waveforms(mel.unsqueeze(0) if isinstance(mel, Tensor) else mel)[0][0]
+
     def synthesize(self, mel: Tensor) -> Tensor:
         """Mels of the vocoder, ``[B, M, F]``, to waveforms ``[B, N]``, the framing's shift undone."""
-        settings = (self._steps, None, self._seed, self._consistency)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", MelWarning)  # said, or refused, by convert
-            wavs = self.vocoder.synthesize(self._padded(mel), *settings)
+        with self._quiet():
+            wavs = self.vocoder.synthesize(self._padded(mel), self._steps, None, self._seed, self._consistency)
         return self._cut(wavs, mel.shape[-1])
 
     def synthesize_batch(self, mels: list[Tensor]) -> list[Tensor]:
         """Mels of the vocoder, ``[M, F_i]``, to waveforms, each as if it were alone."""
-        settings = (self._steps, None, self._seed, self._consistency)
+        longer = [self._padded(mel) for mel in mels]
+        with self._quiet():
+            wavs = self.vocoder.synthesize_batch(longer, self._steps, None, self._seed, self._consistency)
+        return [self._cut(wav, mel.shape[-1]) for wav, mel in zip(wavs, mels, strict=True)]
+
+    @contextmanager
+    def _quiet(self) -> Iterator[None]:
+        """Keep the vocoder from saying again what ``convert`` has warned of."""
+        if self._on_doubt != "warn":
+            yield
+            return
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", MelWarning)
-            wavs = self.vocoder.synthesize_batch([self._padded(mel) for mel in mels], *settings)
-        return [self._cut(wav, mel.shape[-1]) for wav, mel in zip(wavs, mels, strict=True)]
+            yield
 
     def _padded(self, mel: Tensor) -> Tensor:
         """One frame more where the waveform will be cut: after the end if the mel's frames are early, else before."""

@@ -80,7 +80,7 @@ class MelConversion:
 
     def _shaped(self, mels: Tensor) -> Tensor:
         expected = self._expected()
-        if not isinstance(mels, Tensor) or not mels.is_floating_point():
+        if not isinstance(mels, Tensor) or not mels.is_floating_point() or mels.layout != torch.strided:
             kind = str(mels.dtype) if isinstance(mels, Tensor) else type(mels).__name__
             raise MelValueError(f"{expected}, a tensor of floats; got {kind}")
         # In float64, so that numbers that come back to the logarithm they had are the same to the bit.

@@ -33,7 +33,7 @@ class EspnetVocoder(Adapter):
 
     def __call__(self, feats: Tensor) -> Tensor:
         """Mel ``[F, M]`` to waveform ``[N]``."""
-        return self.waveforms(feats)[0][0]
+        return self.waveform(feats)
 
     def inference(self, c: Any, normalize_before: bool = False) -> Tensor:
         """ParallelWaveGAN: mel ``[F, M]``, a tensor or an array, to waveform ``[N, 1]``.

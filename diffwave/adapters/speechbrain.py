@@ -32,7 +32,7 @@ class SpeechBrainVocoder(Adapter):
 
     def decode_spectrogram(self, spectrogram: Tensor) -> Tensor:
         """One mel ``[M, F]`` to a waveform ``[1, N]``."""
-        return self.waveforms(spectrogram)[0]
+        return self.waveform(spectrogram).unsqueeze(0)
 
     def __call__(self, spectrogram: Tensor) -> Tensor:
         """``decode_batch`` of whole mels."""

@@ -41,7 +41,7 @@ class TransformersVocoder(Adapter):
             Waveform ``[N]`` or ``[B, N]``.
         """
         if not isinstance(spectrogram, Tensor) or spectrogram.ndim != 3:
-            return self.waveforms(spectrogram)[0][0]
+            return self.waveform(spectrogram)
         wavs = self.waveforms(spectrogram, _lengths(spectrogram))[0]
         # generate_speech reckons with F * hop_length samples, also if the longest ends with zeros.
         return F.pad(wavs, (0, spectrogram.shape[1] * self.hop_length - wavs.shape[1]))

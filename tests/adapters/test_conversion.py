@@ -16,8 +16,11 @@ from diffwave.adapters import (
     CONVENTIONS,
     Adapter,
     ConventionError,
+    EspnetVocoder,
     HifiGanVocoder,
     MelConvention,
+    MelValueError,
+    SpeechBrainVocoder,
     mel_convention,
     read_statistics,
 )
@@ -193,6 +196,34 @@ def test_files_that_hold_no_statistics_are_refused(tmp_path: Path) -> None:
     for name in ("missing.npy", "stats.txt"):
         with pytest.raises(ConfigError, match=r"ends in \.h5, \.npy, \.npz"):
             read_statistics(tmp_path / name)
+
+
+def test_a_batch_is_refused_where_one_mel_is_expected() -> None:
+    vocoder = tiny_vocoder(OURS)
+    batch = torch.full((2, 80, 4), -5.0)
+    with pytest.raises(MelValueError, match=r"got shape \[1, 2, 80, 4\]"):
+        SpeechBrainVocoder(vocoder, OURS).decode_spectrogram(batch)
+    with pytest.raises(MelValueError, match=r"got shape \[1, 2, 4, 80\]"):
+        EspnetVocoder(vocoder, MelConvention(OURS, axes="frames-first"))(batch.transpose(1, 2))
+
+
+def test_impossible_settings_are_refused_at_once() -> None:
+    vocoder = tiny_vocoder(OURS)
+    with pytest.raises(ValueError, match="steps"):
+        HifiGanVocoder(vocoder, "hifigan-16k", steps=0)
+    with pytest.raises(ValueError, match="consistency"):
+        HifiGanVocoder(vocoder, "hifigan-16k", consistency=-1)
+    with pytest.raises(ConfigError, match="on_doubt must be one of refuse, warn; got 'ignore'"):
+        HifiGanVocoder(vocoder, "hifigan-16k", on_doubt="ignore")
+
+
+def test_steps_seed_and_consistency_reach_the_vocoder() -> None:
+    vocoder = tiny_vocoder(OURS)
+    mel = torch.randn(1, 80, 10, generator=torch.Generator().manual_seed(0)) * 1.5 - 5
+    adapter = HifiGanVocoder(vocoder, "hifigan-16k", steps=3, seed=7, consistency=2)
+    expected = vocoder.synthesize(mel, steps=3, seed=7, consistency=2).unsqueeze(1)
+    torch.testing.assert_close(adapter(mel), expected, rtol=0, atol=0)
+    assert not torch.allclose(adapter(mel), HifiGanVocoder(vocoder, "hifigan-16k", steps=3, consistency=2)(mel))
 
 
 def test_a_device_that_is_not_the_vocoders_is_refused() -> None:
