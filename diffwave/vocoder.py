@@ -239,7 +239,8 @@ class Vocoder(TtsCalls):
         # A callback is shown the whole batch.
         pieces = list(batch.unsqueeze(1)) if callback is None else [batch]
         with torch.inference_mode():
-            wavs = torch.cat(in_pieces(run, pieces, self._release, self._describe))
+            made = torch.cat(in_pieces(run, pieces, self._release, self._describe))
+        wavs = made.clone()  # of inference mode's own tensors none could be changed in place
         return wavs[0] if mel.ndim == 2 else wavs
 
     def synthesize_batch(
@@ -277,7 +278,8 @@ class Vocoder(TtsCalls):
             return [wav[0] for wav in synthesis.whole([mel.unsqueeze(0) for mel in piece])]
 
         with torch.inference_mode():
-            return in_pieces(run, batch, self._release, self._describe)
+            made = in_pieces(run, batch, self._release, self._describe)
+        return [wav.clone() for wav in made]
 
     def stream(
         self,
@@ -308,7 +310,7 @@ class Vocoder(TtsCalls):
     def _stream(self, synthesis: Synthesis, mels: Iterable[Tensor]) -> Iterator[Tensor]:
         try:
             for piece in synthesis.stream(self._parts(mels)):
-                yield piece[0]
+                yield piece[0].clone()
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise

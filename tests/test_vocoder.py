@@ -235,6 +235,12 @@ def test_outputs_carry_no_graph(vocoder: Vocoder, mel: torch.Tensor) -> None:
     assert not vocoder.synthesize(mel.clone().requires_grad_()).requires_grad
 
 
+def test_outputs_may_be_changed_in_place(vocoder: Vocoder, mel: torch.Tensor) -> None:
+    wavs = [vocoder.synthesize(mel), *vocoder.synthesize_batch([mel, mel[:, :9]]), *vocoder.stream([mel])]
+    for wav in wavs:
+        wav *= 0.5
+
+
 def test_a_name_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"nowhere: expected a checkpoint folder or 'default'"):
         Vocoder.from_pretrained(tmp_path / "nowhere")
