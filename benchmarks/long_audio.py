@@ -1,6 +1,6 @@
 """Long audio and streams: memory and time for up to an hour, and whether parts make the whole.
 
-    OMP_NUM_THREADS=1 python benchmarks/long_audio.py [--minutes 1 10 60] [--base-minutes 1 10]
+    OMP_NUM_THREADS=1 python benchmarks/long_audio.py [--minutes 1 10 60] [--base-minutes 1 5]
 
 Every length is a process of its own, ``diffwave synthesize``, once with ``--chunk-seconds`` and once without, on a
 recording that repeats the bundled utterance. Memory is the most that the process held, less what it held after two
@@ -77,12 +77,14 @@ def measure_length(folder: Path, checkpoint: Path, rate: int, minutes: float, ch
     return {"minutes": minutes, "rtf": figures["seconds"] / (60 * minutes), **figures}
 
 
-def measure_lengths(name: str, checkpoint: Path, minutes: list[float], choices: list[str]) -> list[dict[str, Any]]:
-    """The same for every length, in chunks and at once."""
+def measure_lengths(
+    name: str, checkpoint: Path, minutes: list[float], choices: list[str], longest: float
+) -> list[dict[str, Any]]:
+    """The same for every length, in chunks and, up to ``longest`` minutes, at once."""
     rate = Vocoder.from_pretrained(checkpoint, "cpu").sample_rate
     rows = []
     for length in minutes:
-        for chunked in (True, False):
+        for chunked in (True, False) if length <= longest else (True,):
             more = ["--chunk-seconds", str(CHUNK_SECONDS)] if chunked else []
             with tempfile.TemporaryDirectory() as folder:
                 row = measure_length(Path(folder), checkpoint, rate, length, [*choices, *more])
@@ -152,15 +154,16 @@ def main() -> None:
     """Measure and write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, nargs="+", default=[1, 10, 60])
-    parser.add_argument("--base-minutes", type=float, nargs="+", default=[1, 10])
+    parser.add_argument("--base-minutes", type=float, nargs="+", default=[1, 5])
+    parser.add_argument("--longest-whole", type=float, default=10, help="minutes, for what is read at once")
     parser.add_argument("--output", type=Path, default=ROOT / "docs")
     options = parser.parse_args()
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder) / "base"
         save_checkpoint(base, random_base())
-        lengths = measure_lengths("default", checkpoint_folder("default"), options.minutes, [])
-        lengths += measure_lengths("BASE", base, options.base_minutes, ["--steps", "1"])
+        lengths = measure_lengths("default", checkpoint_folder("default"), options.minutes, [], options.longest_whole)
+        lengths += measure_lengths("BASE", base, options.base_minutes, ["--steps", "1"], options.longest_whole)
     parts = measure_parts("default", Vocoder.from_pretrained(device="cpu"))
     parts += measure_parts("BASE", Vocoder(random_base(), "cpu"))
     parts += measure_parts("BASE", Vocoder(random_base(), "cpu", "reference", "float32"), sizes=(0.1, 10.0))
