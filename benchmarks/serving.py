@@ -38,7 +38,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SPEECH = sorted((ROOT / "tests" / "data").glob("*.flac"))
 # 1 s each, so that the figures are those of requests and not of one length or another.
 UTTERANCES = 8
-FRAMES = 63
+FRAMES = 62
 # Few network calls and few iterations: what a service on a small machine would run.
 LIGHT = "steps=1&consistency=8&consistency_at=end&refinements=0"
 SETTINGS = {"light": LIGHT, "default": ""}
