@@ -42,6 +42,7 @@ FRAMES = 62
 # Few network calls and few iterations: what a service on a small machine would run.
 LIGHT = "steps=1&consistency=8&consistency_at=end&refinements=0"
 SETTINGS = {"light": LIGHT, "default": ""}
+TURNS = 4  # with and without batching
 STREAM_REPEATS = 7
 STREAM_FRAMES = 625  # 10 s
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -215,10 +216,12 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         for name, query in SETTINGS.items():
             load = Load(on, query, options.clients, options.seconds, bodies, alone[name])
             results["loads"][name] = load.run()
-        for _ in range(2):
-            for name, service in (("off", off), ("on", on)):
-                load = Load(service, LIGHT, options.clients, options.seconds / 3, bodies, alone["light"])
+        services = [("off", off), ("on", on)]
+        for _ in range(TURNS):
+            for name, service in services:
+                load = Load(service, LIGHT, options.clients, options.seconds / 6, bodies, alone["light"])
                 results["turns"][name].append(load.run())
+            services.reverse()
         results["streams"] = {name: streams(on, query) for name, query in SETTINGS.items()}
         results["health"] = httpx.get(f"{on.url}health").json()
     return results

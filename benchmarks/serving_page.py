@@ -34,8 +34,9 @@ def page(results: dict[str, Any]) -> str:
 
 def _load(results: dict[str, Any]) -> str:
     others = [row["other_cores"] for row in results["loads"].values()]
+    busy = " to ".join(sorted({f"{min(others):.1f}", f"{max(others):.1f}"}))
     return (
-        f"Other processes kept {min(others):.1f} to {max(others):.1f} of the {results['environment']['cores']} cores "
+        f"Other processes kept {busy} of the {results['environment']['cores']} cores "
         f"busy meanwhile (load average before: {results['load_before']:.1f}): with the machine to itself the service "
         "is faster."
     )
@@ -64,24 +65,29 @@ def _loads(results: dict[str, Any]) -> list[str]:
 
 
 def _turns(results: dict[str, Any]) -> list[str]:
-    lines = ["With batching and without (`--batch-seconds 0`), light settings, in turns:", ""]
-    lines += ["| batching | per second | p50 | p99 | mean batch | failed |", "|---|---:|---:|---:|---:|---:|"]
+    on, off = results["turns"]["on"], results["turns"]["off"]
+    lines = [
+        f"With batching and without (`--batch-seconds 0`), light settings, {len(on)} times in turns of "
+        f"{results['seconds'] / 6:g} s; medians, and the range of the rate:",
+        "",
+        "| batching | per second | p50 | p99 | mean batch | failed |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
     for name, rows in results["turns"].items():
-        rates = " and ".join(f"{row['per_second']:.1f}" for row in rows)
-        middle = " and ".join(f"{row['latency']['50']:.2f} s" for row in rows)
-        late = " and ".join(f"{row['latency']['99']:.2f} s" for row in rows)
-        sizes = " and ".join(f"{row['mean_batch']:.1f}" for row in rows)
-        lines.append(f"| {name} | {rates} | {middle} | {late} | {sizes} | {sum(row['failed'] for row in rows)} |")
-    ratios = [on["per_second"] / off["per_second"] for on, off in zip(*_on_off(results), strict=True)]
-    return [*lines, "", f"Batching makes it {statistics.mean(ratios):.2f} times as fast ({_list(ratios)})."]
-
-
-def _on_off(results: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    return results["turns"]["on"], results["turns"]["off"]
+        rates = [row["per_second"] for row in rows]
+        middle, late = (statistics.median(row["latency"][q] for row in rows) for q in ("50", "99"))
+        size, failed = statistics.median(row["mean_batch"] for row in rows), sum(row["failed"] for row in rows)
+        lines.append(
+            f"| {name} | {statistics.median(rates):.1f} ({min(rates):.1f} – {max(rates):.1f}) | {middle:.2f} s | "
+            f"{late:.2f} s | {size:.1f} | {failed} |"
+        )
+    ratios = [one["per_second"] / other["per_second"] for one, other in zip(on, off, strict=True)]
+    said = f"{statistics.median(ratios):.2f} times as many requests (median of the pairs; {_list(ratios)})"
+    return [*lines, "", f"With batching the service answers {said}."]
 
 
 def _list(values: list[float]) -> str:
-    return " and ".join(f"{value:.2f}" for value in values)
+    return ", ".join(f"{value:.2f}" for value in values)
 
 
 def _streams(results: dict[str, Any]) -> list[str]:
