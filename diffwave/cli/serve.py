@@ -64,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
     )
     idle = "longest silence in a body that arrives (default: 20)"
     add("--idle-timeout", type=seconds_argument, metavar="S", default=20.0, help=idle)
-    batch = "audio synthesized at once, 0 for one request at a time (default: 8 on a CPU, 120 on a GPU)"
+    batch = "audio synthesized at once, 0 for one request at a time (default: 4 on a CPU, 120 on a GPU)"
     add("--batch-seconds", type=_batch_argument, metavar="S", help=batch)
     add("--shutdown-seconds", type=count_argument, default=30, metavar="S", help="for what runs at the end (30)")
     add("--access-log", action="store_true", help="log every request on stderr")

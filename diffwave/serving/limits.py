@@ -40,7 +40,7 @@ class Limits:
     request_seconds: float = 120.0
     stream_seconds: float = 900.0
     idle_seconds: float = 20.0
-    batch_seconds: float = 8.0
+    batch_seconds: float = 4.0
     batch_wait_seconds: float = 0.005
     long_seconds: float = 15.0
     steps: int = 50

@@ -7,10 +7,11 @@ while it computes and only then: never while it waits for a client, in either di
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import astuple
 
 import torch
@@ -34,11 +35,18 @@ class LiveStream:
         speaker: whose turns are taken.
         settings: of synthesis.
         loop: where :meth:`next_piece` is awaited.
+        finished: is called there once the thread has ended, which may be a while after :meth:`leave`.
 
     ``most_samples`` may be set before the end: audio after so many samples is dropped.
     """
 
-    def __init__(self, speaker: Speaker, settings: SynthesisSettings, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        speaker: Speaker,
+        settings: SynthesisSettings,
+        loop: asyncio.AbstractEventLoop,
+        finished: Callable[[], None] = lambda: None,
+    ) -> None:
         self._speaker = speaker
         self._settings = settings
         self._loop = loop
@@ -50,6 +58,7 @@ class LiveStream:
         self._ended = False
         self._pieces: deque[bytes] = deque()
         self._finished = False
+        self._on_finished = finished
         self._failure: Exception | None = None
         self._gone = False
         self.most_samples: int | None = None
@@ -83,6 +92,9 @@ class LiveStream:
         """Nobody listens any more: the thread stops at the next frame or piece."""
         with self._changed:
             self._gone = True
+            # The thread may have to wait for a turn before it sees this.
+            self._frames.clear()
+            self._pieces.clear()
             self._changed.notify_all()
 
     async def next_piece(self) -> bytes | None:
@@ -111,6 +123,7 @@ class LiveStream:
             self._failure = self._failure or failure
             self._finished = True
         self._wake()
+        self._call(self._on_finished)
 
     def _speak(self) -> None:
         vocoder, turns = self._speaker.vocoder, self._speaker.turns
@@ -168,7 +181,10 @@ class LiveStream:
         self._wake()
 
     def _wake(self) -> None:
-        try:
-            self._loop.call_soon_threadsafe(self._arrived.set)
-        except RuntimeError:  # the loop has been closed: the service has ended
-            self.leave()
+        self._call(self._arrived.set)
+
+    def _call(self, function: Callable[[], None]) -> None:
+        """Call a function on the event loop."""
+        # RuntimeError: the loop has been closed, for the service has ended.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(function)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import threading
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ from diffwave.serving.limits import RefusedError
 
 NPY_MAGIC = b"\x93NUMPY"
 _VERSIONS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+# numpy reads the header with ast.literal_eval, and CPython 3.11 counts its depth for all threads together: if the
+# collector of garbage lets another thread run in between, it ends in a SystemError (python/cpython#106905).
+_PARSING = threading.Lock()
 _REAL = "fiu"
 _WIDEST = 8  # bytes; long doubles are another format on every machine
 
@@ -30,7 +34,8 @@ def mel_from_npy(data: bytes) -> Tensor:
     file = io.BytesIO(data)
     try:
         version = np.lib.format.read_magic(file)
-        shape, fortran, dtype = _VERSIONS[version](file, max_header_size=10_000)
+        with _PARSING:
+            shape, fortran, dtype = _VERSIONS[version](file, max_header_size=10_000)
     except Exception as error:  # a damaged header fails in the parser, the tokenizer or the table of versions
         raise RefusedError(422, f"expected a numpy array; its header cannot be read ({_brief(error)})") from None
     if dtype.hasobject:

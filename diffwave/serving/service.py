@@ -150,7 +150,7 @@ class Service:
         self._streams += 1
         allowance = Allowance(self.budget)
         loop = asyncio.get_running_loop()
-        live = LiveStream(self.speaker, settings, loop)
+        live = LiveStream(self.speaker, settings, loop, self._stream_ended)
 
         async def source() -> None:
             if wanted == ROWS:
@@ -161,13 +161,12 @@ class Service:
             for part in parts_of(self.vocoder, spoken.mel, _PART_SECONDS):
                 live.feed(part)
 
-        def close() -> None:
-            allowance.close()
-            self._streams -= 1
-
         live.start()
         feeder = asyncio.ensure_future(feed(live, request, source))
-        return Session(live, feeder, loop.time() + self.limits.stream_seconds, close)
+        return Session(live, feeder, loop.time() + self.limits.stream_seconds, allowance.close)
+
+    def _stream_ended(self) -> None:
+        self._streams -= 1
 
     def health(self) -> dict[str, Any]:
         """What this service is, for ``/health``."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import io
 import json
 import re
+import shlex
+import shutil
 import socket
+import subprocess
 import threading
 import time
 import warnings
@@ -20,6 +24,7 @@ import soundfile
 import torch
 from torch import Tensor
 
+from diffwave.cli.serve import parser
 from diffwave.serving.limits import Limits
 from diffwave.vocoder import Vocoder
 from services import Served, encoded, npy, raw_exchange, serving, wait_until
@@ -466,3 +471,56 @@ def quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MelWarning)
         yield
+
+
+DOCS = (Path(__file__).parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")
+CURL = re.findall(r"^curl .*http:.*$", DOCS, re.MULTILINE)
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="runs curl")
+@pytest.mark.parametrize("line", CURL)
+def test_the_curl_commands_of_the_page(
+    line: str, served: Served, speech: np.ndarray, npy_bytes: bytes, tmp_path: Path
+) -> None:
+    (tmp_path / "speech.wav").write_bytes(encoded(speech, 16000))
+    (tmp_path / "speech.flac").write_bytes(encoded(speech, 16000, "FLAC"))
+    (tmp_path / "mel.npy").write_bytes(npy_bytes)
+    words = shlex.split(line.replace("http://127.0.0.1:8000/", served.url))
+    ran = subprocess.run([*words, "--fail-with-body", "--silent"], cwd=tmp_path, capture_output=True, check=True)
+    if "--output" in words:
+        assert len(samples_of((tmp_path / "out.wav").read_bytes())) >= 8000
+    else:
+        assert json.loads(ran.stdout)["status"] == "ok"
+
+
+def test_the_python_of_the_page(streaming: Served, vocoder: Vocoder, mel: np.ndarray, tmp_path: Path) -> None:
+    one, another, live = re.findall(r"```python\n(.*?)```", DOCS, re.DOTALL)
+    (tmp_path / "speech.wav").write_bytes(encoded(np.zeros(8000, np.float32), 16000))
+    with contextlib.chdir(tmp_path):
+        exec(one.replace("http://127.0.0.1:8000/", streaming.url), {})
+    assert len(samples_of((tmp_path / "out.wav").read_bytes())) == 8000
+    names: dict[str, Any] = {"mel": mel}
+    exec(another.replace("http://127.0.0.1:8000/", streaming.url), names)
+    assert_same(samples_of(names["answer"].content), spoken(vocoder, mel))
+    heard: list[bytes] = []
+
+    class Model:
+        def mels(self) -> Iterator[np.ndarray]:
+            for _ in range(3):
+                before = len(b"".join(heard))
+                yield mel.T.astype(np.float64)
+                wait_until(lambda: len(b"".join(heard)) >= before + 32 * 512)  # noqa: B023
+
+    where = f'"127.0.0.1", {streaming.address[1]}'
+    exec(live.replace('"127.0.0.1", 8000', where), {"model": Model(), "play": heard.append})
+    assert_same(np.frombuffer(b"".join(heard), "<i2"), np.tile(spoken(vocoder, mel), 3))
+
+
+def test_the_limits_of_the_page() -> None:
+    options = parser().parse_args([])
+    for option, default in re.findall(r"^\| `--([a-z-]+)` \| ([0-9]+)", DOCS, re.MULTILINE):
+        value = getattr(options, option.replace("-", "_"))
+        assert (Limits.batch_seconds if value is None else value) == float(default), option
+    from diffwave.cli.serve import _limits
+
+    assert _limits(options, "cpu") == Limits()

@@ -6,12 +6,16 @@ import io
 import json
 import pickle
 import struct
+import threading
+import time
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from diffwave.serving import mels
 from diffwave.serving.limits import RefusedError
 from diffwave.serving.mels import Rows, mel_from_json, mel_from_npy
 from services import npy
@@ -96,6 +100,27 @@ def test_every_truncation_is_refused() -> None:
     for length in range(len(data)):
         with pytest.raises(RefusedError):
             mel_from_npy(data[:length])
+
+
+def test_headers_are_read_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two at once can end in a SystemError of CPython 3.11, about once in a thousand."""
+    inside: list[int] = []
+    most: list[int] = []
+
+    def read(file: Any, **options: Any) -> Any:
+        inside.append(1)
+        time.sleep(0.01)
+        most.append(len(inside))
+        inside.pop()
+        return np.lib.format.read_array_header_1_0(file, **options)
+
+    monkeypatch.setitem(mels._VERSIONS, (1, 0), read)
+    threads = [threading.Thread(target=mel_from_npy, args=(npy(MEL),)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert most == [1, 1, 1, 1]
 
 
 def test_json() -> None:

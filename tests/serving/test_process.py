@@ -199,7 +199,7 @@ def acceptable(answer: Answer | None, request: Request) -> str:
 
 def fuzz(checkpoint: Path, speech: np.ndarray, mel: np.ndarray, count: int, seed: int) -> None:
     """Send so many hostile requests, four at a time, and then ask whether the service is what it was."""
-    limits = {"body": "4", "in-flight": "32", "seconds": "10", "stream-seconds": "10"}
+    limits = {"body": "4", "in-flight": "32", "seconds": "10", "stream-seconds": "10", "streams": "16"}
     arguments = [word for name, value in limits.items() for word in (f"--max-{name}", value)]
     arguments += ["--idle-timeout", "0.5"]
     known = Request("known", [post(npy(mel))])
