@@ -139,7 +139,7 @@ class PartByPart(Vocoder):
 @pytest.fixture(scope="module")
 def streaming(tiny_checkpoint: Path) -> Iterator[Served]:
     vocoder = PartByPart.from_pretrained(tiny_checkpoint, device="cpu", backend="reference")
-    with serving(vocoder, Limits(stream_audio_seconds=8, idle_seconds=0.5, streams=1, stream_seconds=2)) as running:
+    with serving(vocoder, Limits(stream_audio_seconds=8, idle_seconds=1.5, streams=1, stream_seconds=4)) as running:
         yield running
 
 
@@ -194,7 +194,7 @@ def test_a_stream_whose_mels_stop_coming_ends(streaming: Served, mel: np.ndarray
     silent = begin_stream(streaming)
     answer = silent.getresponse()
     assert answer.status == 408
-    assert "nothing came for 0.5 s" in json.loads(answer.read())["error"]
+    assert "nothing came for 1.5 s" in json.loads(answer.read())["error"]
     silent.close()
     free(streaming)
     stops = begin_stream(streaming)
@@ -229,7 +229,7 @@ def test_a_stream_that_trickles_ends(streaming: Served, mel: np.ndarray) -> None
         except ConnectionError:
             break
         time.sleep(0.1)
-    assert 1.5 < time.monotonic() - begun < 5
+    assert 3.5 < time.monotonic() - begun < 15
     connection.close()
     free(streaming)
 
@@ -388,11 +388,11 @@ def test_a_full_queue(vocoder: Vocoder, npy_bytes: bytes) -> None:
 
 
 def test_a_deadline(vocoder: Vocoder, npy_bytes: bytes) -> None:
-    with serving(vocoder, Limits(request_seconds=0.5)) as running:
+    with serving(vocoder, Limits(request_seconds=2)) as running:
         with running.service.speaker.turns.taken():
             late = httpx.post(f"{running.url}synthesize", content=npy_bytes)
             assert late.status_code == 504
-            assert "within 0.5 s" in error_of(late)
+            assert "within 2 s" in error_of(late)
         assert running.service.budget.used == 0
         assert httpx.post(f"{running.url}synthesize", content=npy_bytes).status_code == 200
         assert batches(running) == 2, "what came too late was not spoken: one is from warming up"
@@ -429,7 +429,7 @@ def test_a_header_that_never_ends(vocoder: Vocoder, monkeypatch: pytest.MonkeyPa
         for start in (b"", b"POST /synth", b"GET /health HTTP/1.1\r\nHost: x\r\n\r\nGET /hea"):
             begun = time.monotonic()
             raw_exchange(running.address, start)
-            assert time.monotonic() - begun < 3
+            assert time.monotonic() - begun < 8
 
 
 def test_a_client_that_does_not_read(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, mel: np.ndarray) -> None:
