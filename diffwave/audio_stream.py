@@ -131,10 +131,11 @@ class WavWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            self._wav.close()  # writes the length into the header
+            # Closing writes what is in the buffer, even if writing it has failed before.
+            with self._file:
+                self._wav.close()  # writes the length into the header
         except (OSError, wave.Error) as late:
             kind, error = kind or type(late), error or late
-        self._file.close()
         self._atomic.__exit__(kind, error, traceback)
         if isinstance(error, OSError | wave.Error) and traceback is None:
             raise error

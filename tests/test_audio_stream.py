@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +104,25 @@ def test_a_file_is_whole_or_not_there(tmp_path):
         write(torch.tensor([0.0, float("inf")]))
     assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
     assert (tmp_path / "a.wav").read_bytes() == b"before"
+
+
+@pytest.mark.parametrize("pieces", [(100,), (100, 100), (9000,)], ids=["closing", "again", "writing"])
+def test_a_full_disk_leaves_nothing_even_while_the_error_is_kept(tmp_path, pieces):
+    writer = WavWriter(tmp_path / "a.wav", 16000)
+
+    def write() -> None:
+        with writer:
+            for samples in pieces:
+                writer.write(torch.zeros(samples))
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (150, limits[1]))  # Python ignores the signal
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            write()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_more_than_a_header_can_say_is_refused(tmp_path, monkeypatch):
