@@ -134,6 +134,15 @@ def refine(refiner: Refiner, settings: SamplingConfig, wav: Tensor, mel: Tensor,
     fine = MelConsistency(refiner.fine, strength=settings.refinement_strength)
     coarse = MelConsistency(refiner.coarse)
     for _ in range(settings.refinements):
-        targets = [(fine, refiner(mel, refiner.fine(wav))), (coarse, mel)]
+        targets = [(fine, _answer(refiner, wav, mel)), (coarse, mel)]
         wav = push_together(wav, targets, settings.refinement_iterations, hold=hold)
     return wav
+
+
+def _answer(refiner: Refiner, wav: Tensor, mel: Tensor) -> Tensor:
+    """The finer mels ``[B, M, 2 F]`` of waveforms ``[B, N]``."""
+    if wav.device.type != "cpu":
+        answer: Tensor = refiner(mel, refiner.fine(wav))
+        return answer
+    # One by one: larger products round otherwise, and the iterations that follow make much of that.
+    return torch.cat([refiner(mel[i : i + 1], refiner.fine(wav[i : i + 1])) for i in range(len(wav))])

@@ -21,6 +21,7 @@ from torch import Tensor
 from diffwave.blocks import Block, Layout, rising, windows
 from diffwave.config import DiffusionConfig, SamplingConfig
 from diffwave.denoising import Denoiser
+from diffwave.devices import out_of_memory
 from diffwave.diffusion import Prior, Sampler
 from diffwave.diffusion.sampler import Callback
 from diffwave.graphs import Graphs
@@ -34,7 +35,7 @@ _AT_ONCE = 2048
 # Frames that the upsampler mixes with their neighbours: one for each of its two convolutions.
 _UPSAMPLER = 2
 # Frames over which a block takes over from what the block before made of them: a click would be heard otherwise.
-_FADE = 2
+_FADE = 4
 # Twice the paper's largest dilation, in frames of 256 samples: two outputs of a dilated convolution are made together.
 _STRETCH = 4
 
@@ -157,11 +158,20 @@ class Synthesis:
 
         Yields:
             The waveform in pieces ``[1, n_i]``, as soon as each is known.
+
+        Raises:
+            MemoryError: if a block does not fit into memory.
         """
         waveform = _Waveform()
         for block, window in windows(self.layout(streamed=True), parts):
-            with torch.inference_mode():
-                self._extend([waveform], [block], [window])
+            try:
+                with torch.inference_mode():
+                    self._extend([waveform], [block], [window])
+            except (MemoryError, RuntimeError) as error:
+                if not out_of_memory(error):
+                    raise
+                reason = f"stream: expected a block to fit into the memory of {window.device}; it does not"
+                raise MemoryError(reason) from None
             yield waveform.pieces.pop()
 
     def _extend(self, waveforms: Sequence[_Waveform], blocks: Sequence[Block], windows: Sequence[Tensor]) -> None:

@@ -178,7 +178,7 @@ def test_what_comes_later_changes_nothing_that_has_left(mel: Tensor) -> None:
 
 
 def test_blocks_go_on_from_the_waveform_before_them(mel: Tensor) -> None:
-    """At the seams a waveform in blocks is as near to its mel as elsewhere; blocks on their own are not."""
+    """Seams of blocks are not far from the mel; those of blocks on their own are."""
     vocoder = Vocoder.from_pretrained(device="cpu")
     wav = vocoder.synthesize(mel)
     seams = [32, 96]
@@ -230,6 +230,7 @@ def test_parts_of_no_frames_and_single_frames_are_parts(mel: Tensor) -> None:
         ([torch.zeros(80, 0)], "got no frames"),
         ([torch.zeros(1, 80, 4)], r"parts of a mel \[80 bands, frames\]; got shape \[1, 80, 4\]"),
         ([[1.0, 2.0]], "got list"),
+        (torch.zeros(80, 4), r"such as \[mel\]; got one tensor"),
         ([torch.zeros(4, 80) - 5], "transposed"),
         ([torch.full((80, 4), 50.0)], "values in"),
         ([torch.full((80, 4), float("nan"))], "NaN"),
@@ -261,6 +262,22 @@ def test_a_block_that_does_not_fit_is_one_line(mel: Tensor, monkeypatch: pytest.
     monkeypatch.setattr(Synthesis, "speak", hungry)
     with pytest.raises(MemoryError, match="a block to fit into the memory of cpu"):
         list(guided().stream([mel]))
+
+
+def test_memory_that_the_caller_lacks_is_not_ours(mel: Tensor) -> None:
+    def hungry() -> Iterator[Tensor]:
+        yield mel
+        raise MemoryError("elsewhere")
+
+    with pytest.raises(MemoryError, match="elsewhere"):
+        list(guided().stream(hungry()))
+
+
+def test_a_stacked_batch_is_one_by_one_also_after_many_iterations(mel: Tensor) -> None:
+    vocoder = Vocoder.from_pretrained(device="cpu")
+    stacked = torch.stack([mel[:, :60], mel[:, 100:160]])
+    for wav, alone in zip(vocoder.synthesize(stacked, steps=1), stacked, strict=True):
+        assert float((wav - vocoder.synthesize(alone, steps=1)).abs().max()) < 1e-5
 
 
 @pytest.mark.parametrize("sizes", [{"block_frames": 0}, {"first_block_frames": 300}, {"context_frames": -1}])
