@@ -43,7 +43,9 @@ class Metrics:
         self.audio_seconds = Counter("diffwave_audio_seconds", "Audio synthesized.", registry=registry)
         self.synthesis_seconds = Counter("diffwave_synthesis_seconds", "Time spent on that.", registry=registry)
         self.abandoned = Counter(
-            "diffwave_abandoned", "Utterances whose client went away, or whose time ran out.", registry=registry
+            "diffwave_abandoned",
+            "Utterances, streams aside, whose client went away or whose time ran out.",
+            registry=registry,
         )
 
     def watch(self, name: str, text: str, value: Callable[[], float]) -> None:
