@@ -42,8 +42,8 @@ def page(figures: dict[str, Any], chunk_seconds: float) -> str:
             f"worked, on {figures['threads']} thread(s).",
             "",
             f"Measured on {machine['processor']} with {machine['cores']} cores, Python {machine['python']}, torch "
-            f"{machine['torch']}. The load average before was {figures['load']:.1f}: times are those of a shared "
-            "machine, memory is not touched by that.",
+            f"{machine['torch']}. The load average before was {figures['load']:.1f}; other work came and went meanwhile: times "
+            "are those of a shared machine, memory is not touched by that.",
             "",
         ]
     )
@@ -94,12 +94,12 @@ def picture(figures: dict[str, Any], path: Path) -> None:
             memory.plot(minutes, [row["grown"] / _MIB for row in rows], label=label, **style)
             speed.plot(minutes, [row["rtf"] for row in rows], **style)
     memory.axhline(LIMIT_GIB * 1024, color="grey", linewidth=1)
-    memory.text(1, LIMIT_GIB * 1024 * 1.1, "limit for an hour", color="grey", fontsize=8)
+    memory.text(60, LIMIT_GIB * 1024 * 1.02, "limit for an hour", color="grey", fontsize=8, ha="right")
     for axes, label in ((memory, "memory over the model's own, MiB"), (speed, "seconds for a second of audio")):
         axes.set_xscale("log")
         axes.set_xlabel("audio, minutes")
         axes.set_ylabel(label)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.15 * axes.get_ylim()[1])
         axes.set_xticks([1, 10, 60], ["1", "10", "60"])
         axes.grid(alpha=0.3)
     memory.legend(fontsize=7)
