@@ -42,8 +42,8 @@ def page(figures: dict[str, Any], chunk_seconds: float) -> str:
             f"worked, on {figures['threads']} thread(s).",
             "",
             f"Measured on {machine['processor']} with {machine['cores']} cores, Python {machine['python']}, torch "
-            f"{machine['torch']}. The load average before was {figures['load']:.1f}; other work came and went meanwhile: times "
-            "are those of a shared machine, memory is not touched by that.",
+            f"{machine['torch']}. The load average before was {figures['load']:.1f}; other work came and went "
+            "meanwhile: times are those of a shared machine, memory is not touched by that.",
             "",
         ]
     )

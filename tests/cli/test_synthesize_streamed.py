@@ -82,9 +82,11 @@ def test_an_output_that_cannot_be_written_is_one_line(synthesize, inputs, output
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is measured as Linux counts it")
 def test_memory_does_not_grow_with_the_length(tiny_checkpoint: Path, inputs, output, speech):
     soundfile.write(inputs / "short.wav", np.tile(speech, 20), 16000)
-    soundfile.write(inputs / "long.wav", np.tile(speech, 20 * 60), 16000)  # 20 minutes: 77 MB of samples in float32
+    soundfile.write(
+        inputs / "long.wav", np.tile(speech, 10 * 60), 16000
+    )  # 10 minutes: 38 MB in float32, and the output
     command = [sys.executable, "-c", _PEAK, tiny_checkpoint, inputs / "short.wav", inputs / "long.wav", output]
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True)
     grown = float(done.stdout.split("grown")[1])
-    assert grown < 40
-    assert soundfile.info(output / "long.wav").frames == 20 * 60 * 16000
+    assert grown < 30
+    assert soundfile.info(output / "long.wav").frames == 10 * 60 * 16000
