@@ -104,10 +104,15 @@ def chosen_sampling(
         refinements: rounds of the refiner.
 
     Raises:
-        ValueError: if the iterations or rounds are no whole number from 0, or there is no such place.
+        ValueError: if the iterations or rounds are no whole number from 0, there is no such place, or rounds are asked
+            for without consistency.
     """
     iterations = _count("consistency", own.consistency_iterations if consistency is None else consistency)
     rounds = _count("refinements", own.refinements if refinements is None else refinements)
+    if refinements and not iterations:
+        raise ValueError(
+            f"refinements: expected 0 without mel consistency, after which they come; got {rounds} with consistency 0"
+        )
     schedules = own.guided_schedules if at in (None, own.consistency_at) else {}
     return replace(
         own,

@@ -139,3 +139,8 @@ def test_impossible_wishes_are_refused() -> None:
             chosen_sampling(own, wrong)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="end, steps, warm; got 'start'"):
         chosen_sampling(own, 1, "start")
+    with pytest.raises(ValueError, match="got 2 with consistency 0"):
+        chosen_sampling(own, 0, refinements=2)
+    # Rounds that are the checkpoint's own are left out with consistency, without a word.
+    refined = dataclasses.replace(own, consistency_iterations=9, refinements=2)
+    assert chosen_sampling(refined, 0).consistency_iterations == 0
