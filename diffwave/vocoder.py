@@ -156,10 +156,9 @@ class Vocoder(TtsCalls):
         Raises:
             ValueError: for impossible numbers, an unknown place, or refinements without a refiner.
         """
-        settings = chosen_sampling(self.config.sampling, consistency, at, refinements)
-        if settings.refinements and self.refiner is None:
+        if self.refiner is None and isinstance(refinements, int) and refinements > 0:
             raise ValueError(f"refinements: expected 0, for this model has no refiner; got {refinements}")
-        return settings
+        return chosen_sampling(self.config.sampling, consistency, at, refinements)
 
     def sampler(
         self,
