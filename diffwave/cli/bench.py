@@ -21,7 +21,7 @@ from diffwave.cli.errors import reason
 from diffwave.cli.plan import InputError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from diffwave.checkpoint import Checkpoint
     from diffwave.cli.bench_results import Row, Setting
@@ -161,7 +161,8 @@ def _setting(vocoder: Vocoder, options: argparse.Namespace) -> Setting:
     name = options.model or Path(options.checkpoint).expanduser().resolve().name
     return Setting(
         model=name,
-        parameters=sum(parameter.numel() for parameter in vocoder.network.parameters()),
+        parameters=_count(vocoder.network),
+        refiner_parameters=_count(vocoder.refiner) if vocoder.refiner else 0,
         sample_rate=vocoder.sample_rate,
         steps=len(sampler),
         backend=vocoder.backend,
@@ -172,6 +173,10 @@ def _setting(vocoder: Vocoder, options: argparse.Namespace) -> Setting:
         torch=torch.__version__,
         repeats=options.repeats,
     )
+
+
+def _count(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def measure(vocoder: Vocoder, options: argparse.Namespace, steps: int, limits: Limits) -> list[Row]:
@@ -219,6 +224,7 @@ def _row(
     width = getattr(torch, vocoder.precision).itemsize
     best = None if iterations else roofline(vocoder.config, samples, steps, batch, width, limits)
     audio = samples / vocoder.sample_rate
+    rounds = vocoder.settings(iterations).refinements if iterations else 0
 
     def call() -> None:
         vocoder.synthesize(mel, options.steps, consistency=iterations)
@@ -229,5 +235,5 @@ def _row(
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
-        return Row(batch, audio, iterations, None, None, best)
-    return Row(batch, audio, iterations, wall, memory, best)
+        return Row(batch, audio, iterations, rounds, None, None, best)
+    return Row(batch, audio, iterations, rounds, wall, memory, best)

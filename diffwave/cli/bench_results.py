@@ -35,6 +35,7 @@ class Setting:
     Args:
         model: name of the checkpoint or configuration.
         parameters: of its network.
+        refiner_parameters: of its refiner, which speaks with mel consistency alone; 0 without one.
         sample_rate: in Hz.
         steps: network calls.
         backend, precision: what ran the residual layers, and in which dtype.
@@ -46,6 +47,7 @@ class Setting:
 
     model: str
     parameters: int
+    refiner_parameters: int
     sample_rate: int
     steps: int
     backend: str
@@ -65,6 +67,7 @@ class Row:
         batch: outputs made at once.
         audio_seconds: length of each.
         consistency: mel-consistency iterations.
+        refinements: rounds of the refiner after them.
         wall: seconds of a call; None if there was not enough memory.
         memory: how far it rose during a call, in bytes; None if unknown.
         best: what the network alone would take at the machine's limits; None with mel consistency, whose Fourier
@@ -74,6 +77,7 @@ class Row:
     batch: int
     audio_seconds: float
     consistency: int
+    refinements: int
     wall: Spread | None
     memory: int | None
     best: Roofline | None
@@ -117,10 +121,11 @@ def _document(row: Row) -> dict[str, Any]:
 
 def _preamble(setting: Setting, limits: Limits) -> list[str]:
     plural = "s" * (setting.threads != 1)
+    parameters = f"{setting.parameters:,} parameters"
+    if setting.refiner_parameters:
+        parameters += f" and {setting.refiner_parameters:,} of the refiner"
     return [
-        one_line(
-            f"{setting.model}: {setting.parameters:,} parameters, {setting.sample_rate} Hz, {setting.steps} steps"
-        ),
+        one_line(f"{setting.model}: {parameters}, {setting.sample_rate} Hz, {setting.steps} steps"),
         f"backend {setting.backend}, {setting.precision}, on {setting.device} ({setting.machine}), "
         f"{setting.threads} thread{plural}, torch {setting.torch}",
         f"limits measured in this run: {limits.operations / 1e9:,.0f} GFLOP/s in {setting.precision}, "
@@ -134,12 +139,13 @@ def _notes() -> list[str]:
         "GFLOP and GB: convolutions and matrix products of the network, and what its layers must read and write at "
         "least; compute s and memory s: the least time for either at the limits above.",
         "Of the limit: the larger of those two times, as a share of the median; a kernel that saves products can "
-        "exceed it. Mel consistency is not counted.",
+        "exceed it. Mel consistency and the refiner are not counted.",
     ]
 
 
 def _cells(row: Row) -> list[str]:
     name = f"{row.batch} x {row.audio_seconds:.3g} s" + ", consistency" * bool(row.consistency)
+    name += ", refiner" * bool(row.refinements)
     return [name, *_measured(row), *_best(row)]
 
 

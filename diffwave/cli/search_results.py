@@ -39,6 +39,7 @@ class SearchSettings:
         sampler: that walks along them.
         consistency: mel-consistency iterations at the end.
         consistency_at: where else it works: ``end`` (nowhere), ``steps`` or ``warm``.
+        refinements: rounds of the refiner after that.
         objective: weight of each distance.
         evaluations: for each number of calls, at most.
         utterances: names of the recordings.
@@ -51,6 +52,7 @@ class SearchSettings:
     sampler: str
     consistency: int
     consistency_at: str
+    refinements: int
     objective: dict[str, float]
     evaluations: int
     utterances: list[str]

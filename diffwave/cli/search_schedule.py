@@ -153,6 +153,7 @@ def _settings(options: argparse.Namespace, objective: ScheduleObjective) -> Sear
         sampler=(chosen.guided_sampler if chosen.guided else "") or chosen.sampler,
         consistency=chosen.consistency_iterations,
         consistency_at=chosen.consistency_at if chosen.consistency_iterations else "end",
+        refinements=chosen.refinements if chosen.consistency_iterations else 0,
         objective=WEIGHTS,
         evaluations=options.evaluations,
         utterances=[clip.path.stem for clip in objective.clips],

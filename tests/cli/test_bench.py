@@ -23,9 +23,9 @@ from diffwave.timing import Limits, Spread
 from diffwave.vocoder import Vocoder
 
 LIMITS = Limits(operations=1e11, traffic=1e10)
-SETTING = Setting("base", 2_619_971, 22050, 6, "reference", "float32", "cpu", "A processor", 1, "2.14.1", 3)
+SETTING = Setting("base", 2_619_971, 0, 22050, 6, "reference", "float32", "cpu", "A processor", 1, "2.14.1", 3)
 BEST = roofline(BASE, 22016, 6, 1, 4, LIMITS)
-ROW = Row(1, 22016 / 22050, 0, Spread.of([4.0, 3.0, 5.0]), 100 << 20, BEST)
+ROW = Row(1, 22016 / 22050, 0, 0, Spread.of([4.0, 3.0, 5.0]), 100 << 20, BEST)
 
 
 @pytest.fixture(autouse=True)
@@ -147,6 +147,21 @@ def test_consistency_is_timed_but_has_no_roofline(tiny_checkpoint: Path) -> None
     assert row.best is row.reached is None
 
 
+def test_a_refiner_is_told_where_it_speaks(tmp_path: Path) -> None:
+    arguments = ["--device", "cpu", "--steps", "1", "--seconds", ".05", "--batch", "1", "--repeats", "1"]
+    files = ["--json", str(tmp_path / "b.json"), "--output", str(tmp_path / "b.md")]
+    assert main(["bench", *arguments, *files]) == 0
+    document = json.loads((tmp_path / "b.json").read_text(encoding="utf-8"))
+    refiner = Vocoder.from_pretrained("default", "cpu").refiner
+    assert refiner is not None
+    assert document["refiner_parameters"] == sum(parameter.numel() for parameter in refiner.parameters())
+    assert [(row["consistency"] > 0, row["refinements"]) for row in document["rows"]] == [(False, 0), (True, 1)]
+    page = (tmp_path / "b.md").read_text(encoding="utf-8")
+    assert f"and {document['refiner_parameters']:,} of the refiner" in page
+    names = [line.split(" | ")[0] for line in page.splitlines() if line.startswith("| 1 x")]
+    assert [name.partition(" s")[2] for name in names] == ["", ", consistency, refiner"]
+
+
 @pytest.mark.parametrize("complaint", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
 def test_a_batch_that_does_not_fit_is_a_row_and_not_the_end(
     complaint: Exception, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
@@ -190,7 +205,7 @@ def test_figures_of_a_row() -> None:
 
 
 def test_a_page_has_as_many_cells_as_headings() -> None:
-    rows = [ROW, Row(4, 1.0, 60, Spread.of([1.0]), None, None), Row(9, 1.0, 0, None, None, BEST)]
+    rows = [ROW, Row(4, 1.0, 60, 1, Spread.of([1.0]), None, None), Row(9, 1.0, 0, 0, None, None, BEST)]
     table = [line for line in as_markdown(SETTING, LIMITS, rows).splitlines() if line.startswith("|")]
     assert len(table) == 5
     assert len({line.count("|") for line in table}) == 1

@@ -146,6 +146,18 @@ def test_guided_schedules_are_kept_apart(
     assert used.steps.tolist() == found["2"]
 
 
+@pytest.mark.usefixtures("unscored")
+@pytest.mark.parametrize(("arguments", "rounds"), [([], 1), (["--consistency", "0"], 0)])
+def test_the_record_tells_whether_a_refiner_spoke(
+    recordings: Path, tmp_path: Path, arguments: list[str], rounds: int
+) -> None:
+    found = tmp_path / "found"
+    how = ["--checkpoint", "default", "--output", str(found), "--device", "cpu", "--steps", "1", "--evaluations", "1"]
+    assert main(["search-schedule", str(recordings), *how, "--utterances", "1", "--seconds", ".4", *arguments]) == 0
+    (search,) = json.loads((found / "schedule-search.json").read_text(encoding="utf-8"))["searches"]
+    assert search["refinements"] == rounds
+
+
 def test_the_objective_hears_the_whole_sampler_and_leaves_the_vocoder_alone(
     checkpoint: Path, recordings: Path, speech: np.ndarray
 ) -> None:
