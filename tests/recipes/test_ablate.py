@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import ablate
 from ablation import laboratory, training
 from ablation.costs import relative_cost
 from ablation.intervals import difference, interval, verdict
-from ablation.page import _fewer
+from ablation.page import _fewer, reading
 from ablation.settings import METRICS, Laboratory
 from ablation.summary import summarize
 from ablation.systems import FLOORS, metric_names
@@ -316,6 +317,20 @@ def test_the_page_reads_canned_results(results: Path, capsys: pytest.CaptureFixt
     assert names[1] in ("clean", "stft")
     assert names[7:8] == [LMNT]
     assert all(f"      python ... --variants {name}" in page for name in ("default", "clean", LMNT))
+
+
+def test_the_peer_is_compared_as_it_speaks_too(results: Path) -> None:
+    for seed in (0, 1):
+        path = results / f"{LMNT}-{seed}.json"
+        found = json.loads(path.read_text())
+        for row in found["systems"]["alone"].values():
+            row["scores"]["pesq_wb"] -= 1
+        path.write_text(json.dumps(found))
+    told = re.search(r"`default` − `lmnt-com` in PESQ-WB: (.*?)\. Above", reading(summarize(results)))
+    assert told is not None
+    shipped, alone, consistent = re.findall(r"[+-]\d\.\d\d", told[1])
+    assert float(shipped) == float(alone) == pytest.approx(float(consistent) + 1)
+    assert told[1].index("each as its own code speaks") < told[1].index("networks alone")
 
 
 def test_rows_that_lack_a_seed_are_named() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ablation.settings import STEPS
-from ablation.summary import WATCHED, summarize
+from ablation.summary import AS_SHIPPED, WATCHED, summarize
 from ablation.systems import ALONE, CONSISTENT
 from ablation.variants import DEFAULT, LMNT, VARIANTS
 from diffwave.evaluation.metrics import METRICS
@@ -132,8 +132,13 @@ def _told(row: dict[str, Any]) -> str:
 def _beside_lmnt(document: dict[str, Any]) -> list[str]:
     changes = [row["differences"] for row in document["rows"] if row["name"] == LMNT]
     said = []
-    for kind, words in ((ALONE, "the networks alone"), (CONSISTENT, "both with consistency")):
-        change = changes[0].get(f"{kind} pesq_wb") if changes else None
+    kinds = (
+        (AS_SHIPPED, "each as its own code speaks, ours with consistency and theirs without"),
+        (f"{ALONE} pesq_wb", "the networks alone"),
+        (f"{CONSISTENT} pesq_wb", "both with consistency"),
+    )
+    for kind, words in kinds:
+        change = changes[0].get(kind) if changes else None
         if change:
             said.append(f"{-change['mean']:+.2f}{_half(change, 2)} for {words}")
     return [f"`{DEFAULT}` − `{LMNT}` in PESQ-WB: {', '.join(said)}."] if said else []
