@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import struct
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +18,16 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from diffwave.audio_checks import (
+    UNKNOWN_FRAMES,
+    AudioError,
+    AudioLimits,
+    check_complete,
+    check_data_size,
+    check_samples,
+    check_size,
+    data_size,
+)
 from diffwave.files import atomic_path
 
 if TYPE_CHECKING:
@@ -26,44 +35,7 @@ if TYPE_CHECKING:
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".mp3", ".aiff", ".aif")
 RESAMPLER = "soxr_hq"
-_LOWEST_RATE = 1000  # Hz
 _BLOCK = 1 << 18
-# libsndfile gives 2^63 - 1 where a header has no length.
-_UNKNOWN_FRAMES = 1 << 62
-# Some writers put the size of the file, header included, where the size of the data belongs.
-_SLOPPY_BYTES = 64
-
-
-class AudioError(ValueError):
-    """A file that is not usable audio; the message names it and says what was expected."""
-
-
-class AudioTooLargeError(AudioError):
-    """Audio that is longer, or of more channels or a higher rate, than somebody allows."""
-
-
-@dataclass(frozen=True)
-class AudioLimits:
-    """What audio from strangers may be.
-
-    Args:
-        seconds: longest duration. A megabyte of FLAC can hold hours of silence.
-        channels: most channels.
-        sample_rate: highest rate in Hz.
-    """
-
-    seconds: float
-    channels: int = 8
-    sample_rate: int = 192_000
-
-    def check(self, name: object, frames: int, rate: int, channels: int) -> None:
-        """Refuse what is beyond a limit; raises AudioTooLargeError."""
-        if channels > self.channels:
-            raise AudioTooLargeError(f"{name}: expected at most {self.channels} channels; got {channels}")
-        if rate > self.sample_rate:
-            raise AudioTooLargeError(f"{name}: expected at most {self.sample_rate} Hz; got {rate} Hz")
-        if frames > self.seconds * rate:
-            raise AudioTooLargeError(f"{name}: expected at most {self.seconds:g} s of audio; got more")
 
 
 def import_torchaudio() -> types.ModuleType:
@@ -151,7 +123,7 @@ def decode_audio(data: bytes, limits: AudioLimits, sample_rate: int | None = Non
     if not data:
         raise AudioError("audio: expected audio; the file is empty (0 bytes)")
     file = _MemoryFile(data)
-    _compare("audio", *_data_size(file, len(data)))
+    check_data_size("audio", *data_size(file, len(data)))
     file.seek(0)
     return _converted(*_checked("audio", *_read_mono("audio", file, limits)), sample_rate)
 
@@ -179,24 +151,6 @@ def read_samples(path: Path) -> tuple[np.ndarray, int, int]:
 def _checked(name: object, mono: np.ndarray, rate: int, channels: int) -> tuple[np.ndarray, int, int]:
     check_samples(name, mono, len(mono), rate)
     return mono, rate, channels
-
-
-def check_samples(name: object, mono: np.ndarray, total: int, rate: int) -> None:
-    """Refuse samples that are not finite, or none at all, or at a rate that is none of audio.
-
-    Args:
-        name: of the file, for messages.
-        mono: samples ``[N]``, perhaps a part of the file's.
-        total: how many there are so far.
-        rate: in Hz.
-    """
-    if total == 0:
-        raise AudioError(f"{name}: expected audio; the file holds no samples")
-    if not np.isfinite(mono).all():
-        raise AudioError(f"{name}: expected finite samples; got NaN or infinity")
-    if rate < _LOWEST_RATE:
-        # Resampling 1 Hz to 16 kHz would make 16000 samples of each.
-        raise AudioError(f"{name}: expected a sample rate of at least {_LOWEST_RATE} Hz; got {rate} Hz")
 
 
 def _read_mono(name: object, source: bytes | BinaryIO, limits: AudioLimits | None) -> tuple[np.ndarray, int, int]:
@@ -227,14 +181,6 @@ def opened(name: object, source: bytes | BinaryIO) -> Iterator[Any]:
         raise AudioError(f"{name}: expected audio that libsndfile can read; {said} (damaged or no audio?)") from None
 
 
-def check_complete(name: object, file: Any, samples: int) -> None:
-    """Refuse a file that ended before its header said."""
-    if samples < file.frames < _UNKNOWN_FRAMES:
-        raise AudioError(
-            f"{name}: expected {file.frames} samples by its header; the data ends after {samples} (truncated file)"
-        )
-
-
 def mono_blocks(name: object, file: Any, limits: AudioLimits | None) -> Iterator[np.ndarray]:
     """Read block by block: a header may claim more samples than there is memory for.
 
@@ -245,7 +191,7 @@ def mono_blocks(name: object, file: Any, limits: AudioLimits | None) -> Iterator
     """
     done = 0
     if limits is not None:
-        claimed = file.frames if file.frames < _UNKNOWN_FRAMES else 0
+        claimed = file.frames if file.frames < UNKNOWN_FRAMES else 0
         limits.check(name, claimed, file.samplerate, file.channels)
     # soundfile seeks after every block it reads. That fails where the header has no length (FLAC from a pipe) and
     # is not exact for MP3; reading forwards needs none of it.
@@ -271,46 +217,6 @@ class _MemoryFile(io.BytesIO):
         if not 0 <= base + offset < 1 << 62:
             return self.tell()
         return super().seek(base + offset)
-
-
-def check_size(path: Path) -> None:
-    """Refuse what is no file, is empty, or is shorter than its header says."""
-    try:
-        if not path.is_file():
-            raise AudioError(f"{path}: expected an audio file; there is no such file")
-        if path.stat().st_size == 0:
-            raise AudioError(f"{path}: expected audio; the file is empty (0 bytes)")
-        with path.open("rb") as file:
-            claimed, there = _data_size(file, path.stat().st_size)
-    except OSError as error:
-        raise AudioError(f"{path}: expected audio that can be read; {error.strerror or error}") from None
-    _compare(path, claimed, there)
-
-
-def _compare(name: object, claimed: int, there: int) -> None:
-    if claimed - there > _SLOPPY_BYTES:
-        raise AudioError(f"{name}: expected {claimed} bytes of samples by its header; got {there} (truncated file)")
-
-
-def _data_size(file: BinaryIO, size: int) -> tuple[int, int]:
-    """Bytes of samples that a WAV or AIFF header claims, and how many follow it; ``(0, 0)`` if it does not say.
-
-    libsndfile reads a truncated file of these formats as if it were whole.
-    """
-    order = {b"RIFF": "<4sI", b"FORM": ">4sI"}.get(file.read(12)[:4])
-    position = 12
-    while order and len(header := file.read(8)) == 8:
-        name, claimed = struct.unpack(order, header)
-        position += 8
-        if name in (b"data", b"SSND"):
-            return (0, 0) if _is_streamed(claimed) else (claimed, size - position)
-        position = file.seek(position + claimed + claimed % 2)  # chunks begin at even positions
-    return 0, 0
-
-
-def _is_streamed(claimed: int) -> bool:
-    """Whether a size is what programs write that cannot know it: all ones (FFmpeg), just below 2^31 (SoX)."""
-    return claimed == 0xFFFFFFFF or 0x7FFFF000 - 64 <= claimed <= 0x7FFFFFFF
 
 
 def resample(wav: np.ndarray, rate: int, wanted: int) -> np.ndarray:

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffwave.audio import AudioError, check_complete, check_samples, check_size, conversion, mono_blocks, opened
+from diffwave.audio import conversion, mono_blocks, opened
+from diffwave.audio_checks import AudioError, check_complete, check_samples, check_size
 from diffwave.files import atomic_path
 
 _MOST_BYTES = 0xFFFFFFFF - 36  # a WAV header counts in 32 bits

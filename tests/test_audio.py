@@ -13,7 +13,8 @@ import pytest
 import soundfile
 import torch
 
-from diffwave.audio import Audio, AudioError, import_torchaudio, read_audio, resample, write_wav
+from diffwave.audio import Audio, import_torchaudio, read_audio, resample, write_wav
+from diffwave.audio_checks import AudioError
 
 
 def tone(seconds: float = 0.5, rate: int = 16000, frequency: float = 440.0) -> np.ndarray:

@@ -11,7 +11,8 @@ import soundfile
 import torch
 
 from diffwave import audio as audio_module
-from diffwave.audio import AudioError, read_audio, write_wav
+from diffwave.audio import read_audio, write_wav
+from diffwave.audio_checks import AudioError
 from diffwave.audio_stream import AudioStream, WavWriter
 
 

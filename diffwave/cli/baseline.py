@@ -113,7 +113,8 @@ def _outputs(
 def _make_one(source: Path, path: Path, front_end: MelSpectrogram, settings: BaselineSettings) -> Result | str:
     import torch
 
-    from diffwave.audio import AudioError, read_samples, write_wav
+    from diffwave.audio import read_samples, write_wav
+    from diffwave.audio_checks import AudioError
     from diffwave.baseline import copy_synthesis
 
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 def user_errors() -> tuple[type[Exception], ...]:
     """Exceptions whose message is written for the user; anything else is a defect and keeps its traceback."""
-    from diffwave.audio import AudioError
+    from diffwave.audio_checks import AudioError
     from diffwave.bulk.names import BulkError
     from diffwave.checkpoint import CheckpointError
     from diffwave.cli.plan import InputError

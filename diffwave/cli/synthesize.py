@@ -149,7 +149,7 @@ def _stream_all(
     """The same one file after the other, in chunks."""
     from tqdm import tqdm
 
-    from diffwave.audio import AudioError
+    from diffwave.audio_checks import AudioError
     from diffwave.cli.streamed import synthesize_streamed
     from diffwave.mel import MelWarning
 
@@ -183,7 +183,7 @@ def _batches(vocoder: Vocoder, jobs: list[Job], limit: float) -> Iterator[tuple[
     Yields:
         Tasks, and a line for each job since the last batch that cannot be one.
     """
-    from diffwave.audio import AudioError
+    from diffwave.audio_checks import AudioError
     from diffwave.devices import out_of_memory
 
     batch: list[Task] = []
@@ -272,7 +272,8 @@ def _run_batch(vocoder: Vocoder, batch: list[Task], options: argparse.Namespace,
 
 def _write(vocoder: Vocoder, task: Task, wav: Tensor, wall_seconds: float, results: list[Result]) -> str:
     """Write one output, whole or not at all; returns what failed."""
-    from diffwave.audio import AudioError, write_wav
+    from diffwave.audio import write_wav
+    from diffwave.audio_checks import AudioError
 
     job = task.job
     try:

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from diffwave.audio import AudioError, read_samples
+from diffwave.audio import read_samples
+from diffwave.audio_checks import AudioError
 
 CLIPPED_LEVEL = 0.99
 CLIPPED_RUN = 3  # samples

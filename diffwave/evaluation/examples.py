@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from diffwave import webpage
-from diffwave.audio import AudioError
+from diffwave.audio_checks import AudioError
 from diffwave.evaluation import charts
 from diffwave.evaluation.metrics import RECORD, SAMPLE_RATE, Metric
 from diffwave.evaluation.pairs import Pair

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffwave.audio import AudioError, read_audio, resample
+from diffwave.audio import read_audio, resample
+from diffwave.audio_checks import AudioError
 from diffwave.config import SamplingConfig
 from diffwave.evaluation.perceptual import MetricError
 from diffwave.evaluation.run import mel_filters
