@@ -1,0 +1,87 @@
+"""The benchmark of long audio: a length is a process of its own, parts are compared with the whole, the page tells."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib.image
+import pytest
+import soundfile
+import torch
+
+import long_audio
+from diffwave.vocoder import Vocoder
+from long_audio_page import LIMIT_GIB, page, picture
+
+
+def test_a_recording_is_as_long_as_asked_and_repeats_the_utterance(tmp_path: Path) -> None:
+    long_audio.recording(tmp_path / "long.wav", 9.5, 16000)
+    wav, rate = soundfile.read(tmp_path / "long.wav")
+    said, _ = soundfile.read(long_audio.UTTERANCE)
+    assert (rate, len(wav)) == (16000, 152000)
+    assert len(said) < len(wav) < 10 * len(said)
+    assert abs(wav[len(said) : 2 * len(said)] - wav[: len(said)][: len(wav) - len(said)]).max() == 0
+
+
+def test_each_length_is_measured_in_a_process_of_its_own(tiny_checkpoint: Path) -> None:
+    rows = long_audio.measure_lengths("tiny", tiny_checkpoint, [0.05, 0.1], ["--steps", "1"], longest=0.05)
+    assert [(row["minutes"], row["chunked"]) for row in rows] == [(0.05, True), (0.05, False), (0.1, True)]
+    for row in rows:
+        # PyTorch alone holds tens of MiB, and three seconds of audio are no gigabyte.
+        assert row["own"] > 50 << 20 and 0 <= row["grown"] < 1 << 30
+        assert row["rtf"] == pytest.approx(row["seconds"] / (60 * row["minutes"]))
+
+
+def test_a_process_that_fails_is_no_figure(tmp_path: Path) -> None:
+    with pytest.raises(Exception, match="non-zero exit status"):
+        long_audio.measure_length(tmp_path, tmp_path / "nowhere", 16000, 0.01, [])
+
+
+def test_streams_are_compared_with_the_whole(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    vocoder = Vocoder.from_pretrained(tiny_checkpoint, "cpu")
+    rows = long_audio.measure_parts("tiny", vocoder, sizes=(0.1, 0.5), seconds=2.0)
+    assert [row["part_seconds"] for row in rows] == [0.1, 0.5]
+    assert all(row["difference"] < 1e-5 for row in rows)
+    assert all(0 < row["first_piece_seconds"] <= row["first_audio_needs_seconds"] <= 2.1 for row in rows)
+    # A stream that is off is seen to be.
+    monkeypatch.setattr(vocoder, "stream", lambda parts: (torch.ones(256 * mel.shape[1]) for mel in parts))
+    assert long_audio.measure_parts("tiny", vocoder, sizes=(0.5,), seconds=2.0)[0]["difference"] > 1
+
+
+def _figures() -> dict[str, Any]:
+    length = {"choices": [], "own": 300 << 20, "seconds": 6.0}
+    part = {"precision": "float32", "part_seconds": 0.5, "first_audio_seconds": 0.2}
+    part |= {"first_audio_needs_seconds": 0.72, "first_piece_seconds": 0.5}
+    return {
+        "lengths": [
+            {"model": "default", "chunked": True, "minutes": 1.0, "grown": 82 << 20, "rtf": 0.1, **length},
+            {"model": "BASE", "chunked": False, "minutes": 5.0, "grown": 1321 << 20, "rtf": 0.25, **length},
+        ],
+        "parts": [
+            {"model": "default", "difference": 0.0, **part},
+            {"model": "BASE", "difference": 7e-4, **part},
+        ],
+        "load": 0.1,
+        "threads": 1,
+        "machine": {"processor": "A processor", "cores": 2, "python": "3.11", "torch": "2.14"},
+    }
+
+
+def test_page_and_picture(tmp_path: Path) -> None:
+    text = page(_figures(), 10.0)
+    assert "| default | 1 | yes | 82 | 0.100 |" in text
+    assert "| BASE | 5 | no | 1321 | 0.250 |" in text
+    assert "| default | float32 | 0.5 | 0 (same bits) | 0.50 | 0.72 | 0.20 |" in text
+    assert "| 7.0e-04 |" in text
+    picture(_figures(), tmp_path / "images" / "long-audio.png")
+    assert matplotlib.image.imread(tmp_path / "images" / "long-audio.png").std() > 0.05
+
+
+def test_the_page_is_that_of_the_figures_and_the_hour_fits() -> None:
+    docs = long_audio.ROOT / "docs" / "benchmarks"
+    figures = json.loads((docs / "long-audio.json").read_text(encoding="utf-8"))
+    assert (docs / "long-audio.md").read_text(encoding="utf-8") == page(figures, long_audio.CHUNK_SECONDS)
+    hours = [row for row in figures["lengths"] if row["minutes"] >= 60]
+    assert hours and all(row["grown"] < LIMIT_GIB * 2**30 for row in hours)
