@@ -30,6 +30,7 @@ _DATA = (
 _TRAINING = (
     ("imported from a checkpoint of", "imported_from", ""),
     ("SHA-256 of its file", "sha256", ""),
+    ("started from", "started_from", ""),
     ("iterations", "iterations", ""),
     ("weights", "weights", ""),
     ("batch", "batch_size", " crops"),

@@ -46,6 +46,8 @@ class OptimizationConfig:
     """How long and how fast to learn.
 
     Args:
+        start_from: a checkpoint folder, or a packaged checkpoint, whose network a new run begins with: of the same
+            shape, also of another mel; empty begins with random weights.
         iterations: optimiser steps in total; a resumed run goes on up to this number.
         batch_size: crops per iteration, over all processes and micro-batches together.
         accumulate: micro-batches that each process takes one after the other in an iteration, when its share of the
@@ -79,6 +81,7 @@ class OptimizationConfig:
         tensorboard: write event files for TensorBoard.
     """
 
+    start_from: str = ""
     iterations: int = 1_000_000
     batch_size: int = 16
     accumulate: int = 1

@@ -145,6 +145,11 @@ class Learner:
         losses: Tensor = self.loss(network, network.condition, batch)
         return losses
 
+    def begin_with(self, weights: dict[str, Tensor]) -> None:
+        """Take weights, of a checkpoint, instead of random ones."""
+        for network in (self.network, self.average.module):
+            network.load_state_dict(weights)
+
     def state(self) -> dict[str, Any]:
         """Everything that goes on changing."""
         return {

@@ -23,6 +23,7 @@ class Progress:
         validation: figures of the last validation.
         best: figures of the best validation, with its iteration.
         outputs: figures of the last outputs, with their iteration.
+        started_from: name of the checkpoint that the run began with, and its iterations; empty if with none.
     """
 
     iteration: int = 0
@@ -32,6 +33,7 @@ class Progress:
     validation: dict[str, Any] = field(default_factory=dict)
     best: dict[str, Any] = field(default_factory=dict)
     outputs: dict[str, Any] = field(default_factory=dict)
+    started_from: str = ""
 
     def as_state(self) -> dict[str, Any]:
         """As plain values, for the state of a run."""

@@ -49,6 +49,7 @@ def training_story(config: TrainingConfig, progress: Progress, processes: Proces
         "seconds": round(progress.seconds),
         "device": processes.device.type,
         "processes": processes.count,
+        **({"started_from": progress.started_from} if progress.started_from else {}),
         **progress.validation,
         # Figures of other weights would be believed to be of these.
         **({"outputs": progress.outputs} if progress.outputs.get("iteration") == progress.iteration else {}),

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from diffwave.checkpoint import Checkpoint
+from diffwave.checkpoint import Checkpoint, checkpoint_folder, load_checkpoint
 from diffwave.config import TrainingConfig
 from diffwave.data import Crops, DataError, Shares
 from diffwave.document import to_dict
@@ -37,6 +37,7 @@ from diffwave.training.run_folder import RunFolder
 from diffwave.training.states import find_state
 from diffwave.training.story import introduction, training_story
 from diffwave.training.validation import Validator
+from diffwave.training.warm_start import warm_weights
 from diffwave.training.window import Speed, Window
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ class Trainer:
 
     Raises:
         ConfigError: if data, settings, processes and the state that is there do not fit.
+        CheckpointError: if there is no checkpoint to start from, or it is damaged.
     """
 
     def __init__(self, config: TrainingConfig, processes: Processes | None = None) -> None:
@@ -78,6 +80,8 @@ class Trainer:
         self._introduction: list[str] = []  # told when the log is open
         if state is not None:
             self._resume(state)
+        elif settings.start_from:
+            self._start_from(settings.start_from)
 
     def run(self) -> None:
         """Train up to ``iterations``, with checkpoints, validation and a history.
@@ -248,6 +252,15 @@ class Trainer:
             self.progress.validation, self.progress.best = {}, {}
         if state["config"]["train"]["loss"] != self.config.train.loss or not self.folder.has_best():
             self.progress.best = {}
+
+    def _start_from(self, name: str) -> None:
+        """Begin with what a checkpoint knows."""
+        source = load_checkpoint(checkpoint_folder(name))
+        self.learner.begin_with(warm_weights(source, self.learner.network, self.config.model))
+        done = source.training.get("iterations")
+        known = f", {done:,} iterations" if isinstance(done, int) else ""
+        self.progress.started_from = f"{Path(name).expanduser().resolve().name}{known}"
+        self._introduction.append(f"starts from {self.progress.started_from}")
 
     def _introduce(self) -> None:
         """What begins, in some lines."""
