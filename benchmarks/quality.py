@@ -8,9 +8,10 @@ evaluate`` for all of them, and once more for the pitch of some. All outputs are
 that nothing else runs while they are timed. ``--other`` names a folder of other corpora, a folder for each.
 
 Writes ``docs/results-SPLIT.md``, ``.json`` (the evaluation's summary) and ``.csv`` (every utterance), for the ``test``
-split ``docs/results.*`` and the tables in the README. With ``--limit`` or another checkpoint the
-page goes to ``outputs/`` instead, where the report with players and spectrograms lies too. After an interruption
-``--resume`` keeps what is complete and was made by the same command, checkpoint and recordings.
+split ``docs/results.*`` and the tables in the README; for another packaged checkpoint ``docs/results-NAME*.*``. With
+``--limit`` or a checkpoint of one's own the page goes to ``outputs/`` instead, where the report with players and
+spectrograms lies too. After an interruption ``--resume`` keeps what is complete and was made by the same command,
+checkpoint and recordings.
 """
 
 from __future__ import annotations
@@ -23,13 +24,14 @@ from pathlib import Path
 from typing import Any
 
 import quality_other
+from diffwave.checkpoint import packaged_checkpoints
 from diffwave.files import write_text
 from diffwave.vocoder import Vocoder
 from quality_goals import best_floor
 from quality_page import FINAL, SHOWN, page, replace_block, stem, training_table
 from quality_scores import evaluate
 from quality_synthesis import ROOT, Work, make_all, recordings
-from quality_systems import DEFAULT, systems
+from quality_systems import ALONE, DEFAULT, FLOOR, GRIFFIN_LIM_60, systems
 from quality_tables import table
 
 METRICS = ("default", "bias_low", "bias_mid", "bias_high", "silence")
@@ -56,8 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Synthesize, score, write, and print the table."""
     options = parser().parse_args(arguments)
     vocoder = Vocoder.from_pretrained(options.checkpoint, options.device)
-    chosen = systems(vocoder.config.sampling, options.checkpoint, options.split)
-    work = ROOT / "outputs" / "-".join(["quality", options.split, *([str(options.limit)] if options.limit else [])])
+    chosen = systems(vocoder.config, options.checkpoint, options.split)
+    packaged = options.checkpoint in packaged_checkpoints()
+    name = [] if options.checkpoint == "default" else [options.checkpoint if packaged else "other"]
+    limit = [str(options.limit)] if options.limit else []
+    work = ROOT / "outputs" / "-".join(["quality", *name, options.split, *limit])
     reference = recordings(options.data, options.split, options.limit, work / "reference")
     works = [Work(system, reference, work / system.folder, options.device) for system in chosen]
     # Apart from the systems' folders, whose names a corpus may have.
@@ -76,22 +81,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
         **_about(options, vocoder, works),
     }
     print(table(results))
-    whole = options.limit is None and options.checkpoint == "default"
-    if whole and options.split == FINAL:
+    whole = options.limit is None and packaged
+    if whole and options.split == FINAL and options.checkpoint == "default":
         shown = [each for each in works if each.system.name in SHOWN]
         evaluate(shown, ("default",), work / "picture", options.device)
         write_readme(results, work / "picture" / "scores.png")
+    elif whole and options.split == FINAL:
+        readme = ROOT / "README.md"
+        rows = table(results, names=(DEFAULT, ALONE, GRIFFIN_LIM_60, FLOOR))
+        write_text(readme, replace_block(readme.read_text(encoding="utf-8"), stem(results), rows))
     write_results(results, report, ROOT / "docs" if whole else work)
 
 
 def _about(options: argparse.Namespace, vocoder: Vocoder, works: Sequence[Work]) -> dict[str, Any]:
     """What the page says beside the scores."""
     other = " --other data/other" if options.other else ""
+    which = "" if options.checkpoint == "default" else f" --checkpoint {options.checkpoint}"
     return {
         "commands": {work.system.name: work.system.line for work in works},
         "labels": {work.system.name: work.system.label for work in works},
         "split": options.split,
-        "command": f"python benchmarks/quality.py --data data/LibriSpeech --split {options.split}{other}",
+        "checkpoint": options.checkpoint,
+        "mel": vocoder.config.mel.describe(),
+        "command": f"python benchmarks/quality.py --data data/LibriSpeech --split {options.split}{other}{which}",
         "training": vocoder.training_story,
         "training_table": training_table(vocoder),
     }
@@ -99,7 +111,7 @@ def _about(options: argparse.Namespace, vocoder: Vocoder, works: Sequence[Work])
 
 def write_results(results: dict[str, Any], report: Path, folder: Path) -> None:
     """Write the page, its figures, and the scores of every utterance."""
-    name = stem(results["split"])
+    name = stem(results)
     write_text(folder / f"{name}.json", json.dumps(results, indent=1) + "\n")
     rows = (report / "utterances.csv").read_text(encoding="utf-8")
     write_text(folder / f"{name}.csv", rows.replace(f"{report.parent}/", ""))

@@ -7,7 +7,7 @@ import shlex
 from dataclasses import dataclass
 
 from diffwave.baseline import GRIFFIN_LIM, MEL_CONSISTENCY
-from diffwave.config import SamplingConfig
+from diffwave.config import MEL_PRESETS, MelConfig, ModelConfig, SamplingConfig
 from diffwave.config.sampling import SAMPLERS
 
 DEFAULT, ALONE, AT_END = "default", "network alone", "consistent at the end"
@@ -58,12 +58,20 @@ def all_iterations(sampling: SamplingConfig, steps: int) -> int:
     return warm + between + sampling.consistency_iterations + refined
 
 
-def systems(sampling: SamplingConfig, checkpoint: str, split: str = "val") -> list[System]:
+def preset_of(mel: MelConfig) -> str:
+    """What ``diffwave baseline`` calls a convention; raises ValueError if it has no name."""
+    names = [name for name, preset in MEL_PRESETS.items() if preset == mel]
+    if not names:
+        raise ValueError(f"expected a mel of one of {', '.join(MEL_PRESETS)}, for the floors; got {mel.describe()}")
+    return names[0]
+
+
+def systems(config: ModelConfig, checkpoint: str, split: str = "val") -> list[System]:
     """The checkpoint's default, its parts, other numbers of steps, and the floors.
 
     Args:
-        sampling: the checkpoint's settings.
-        checkpoint: its name or folder, for the commands.
+        config: the checkpoint's.
+        checkpoint: its name or folder, for the commands; of others than the default there are fewer rows.
         split: ``val`` compares ways to sample with as many network calls; ``test`` has the network alone at every
             number of steps.
     """
@@ -71,8 +79,9 @@ def systems(sampling: SamplingConfig, checkpoint: str, split: str = "val") -> li
     def model(name: str, label: str, *settings: str) -> System:
         return System(name, label, ("synthesize", "--checkpoint", checkpoint, *settings))
 
+    sampling = config.sampling
     own, last = sampling.steps, sampling.consistency_iterations
-    others = [count for count in (1, 3, 6, 12) if count != own]
+    others = [count for count in ((1, 3, 6, 12) if checkpoint == DEFAULT else (1,)) if count != own]
     more = [count for count in (*others, MOST_CALLS) if count != own]
     as_default = [model(calls(n), f"{calls(n)}, as the default", "--steps", str(n)) for n in more]
     at_end = model(AT_END, f"{own} steps, {last} iterations at the end alone", "--consistency-at", "end")
@@ -95,14 +104,15 @@ def systems(sampling: SamplingConfig, checkpoint: str, split: str = "val") -> li
     default = model(DEFAULT, f"**default: {own} steps, mel-consistent sampling**")
     unrefined = model(UNREFINED, f"{own} steps, without the refiner", "--refinements", "0")
     refined = [default, unrefined] if sampling.refinements else [default]
-    return [*refined, *as_default, *parts, *_floors(all_iterations(sampling, own))]
+    return [*refined, *as_default, *parts, *_floors(all_iterations(sampling, own), preset_of(config.mel))]
 
 
-def _floors(total: int) -> list[System]:
+def _floors(total: int, mel: str) -> list[System]:
     """What needs no network; the last has as many iterations as the default."""
+    convention = () if mel == "default" else ("--mel", mel)
 
     def floor(kind: str, iterations: int, name: str, label: str) -> System:
-        command = ("baseline", "--system", kind, "--iterations", str(iterations))
+        command = ("baseline", "--system", kind, "--iterations", str(iterations), *convention)
         return System(name, f"no network: {label}", command)
 
     return [

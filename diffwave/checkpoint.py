@@ -20,7 +20,8 @@ from diffwave.network import DiffWave
 from diffwave.refinement import Refiner
 
 FORMAT_VERSION = 1
-DEFAULT = "default"  # name of the packaged checkpoint
+DEFAULT = "default"  # name of the packaged checkpoint that speaks unless another is asked for
+ASSETS = Path(__file__).parent / "assets"
 WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
 STEP_NAME = "step.onnx"  # of a folder that diffwave export --to onnx has written, in place of the weights
@@ -168,16 +169,23 @@ def _read_config(folder: Path) -> dict[str, Any]:
     return result
 
 
+def packaged_checkpoints() -> dict[str, Path]:
+    """Folders of the checkpoints that the package ships, by name, the default first."""
+    names = sorted((path.parent.name for path in ASSETS.glob(f"*/{CONFIG_NAME}")), key=lambda n: (n != DEFAULT, n))
+    return {name: ASSETS / name for name in names}
+
+
 def checkpoint_folder(name_or_path: str | Path) -> Path:
-    """The packaged checkpoint of that name, or a folder as given (``./default`` for one that is called so).
+    """A packaged checkpoint by its name, or a folder as given (``./default`` for one that is called so).
 
     Raises:
         CheckpointError: if there is no such folder.
     """
-    packaged = Path(__file__).parent / "assets" / DEFAULT
-    if str(name_or_path) == DEFAULT and packaged.is_dir():
-        return packaged
+    packaged = packaged_checkpoints()
+    if str(name_or_path) in packaged:
+        return packaged[str(name_or_path)]
     folder = Path(name_or_path).expanduser()
     if folder.is_dir():
         return folder
-    raise CheckpointError(f"{name_or_path}: expected a checkpoint folder or {DEFAULT!r}; there is no such folder")
+    names = " or ".join(map(repr, packaged))
+    raise CheckpointError(f"{name_or_path}: expected a checkpoint folder or {names}; there is no such folder")

@@ -29,7 +29,7 @@ def path_argument(text: str) -> Path:
 
 
 def checkpoint_argument(text: str) -> str:
-    """``default`` or a folder; whether it holds a checkpoint is found out when it is read."""
+    """The name of a packaged one or a folder; whether it holds a checkpoint is found out when it is read."""
     try:
         path_argument(text).expanduser().exists()
     except (OSError, RuntimeError) as error:  # an unknown ~user, a name too long
@@ -85,7 +85,7 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
         type=checkpoint_argument,
         default="default",
         metavar="DIR",
-        help="checkpoint folder (default: the packaged one)",
+        help="checkpoint folder, or the name of a packaged one (default: default)",
     )
 
 

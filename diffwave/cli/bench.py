@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     """The command's arguments."""
     result = CommandParser(prog="diffwave bench", description=_DESCRIPTION)
     model = result.add_mutually_exclusive_group()
-    folder = "checkpoint folder (default: the packaged one)"
+    folder = "checkpoint folder, or the name of a packaged one (default: default)"
     model.add_argument("--checkpoint", type=checkpoint_argument, default="default", metavar="DIR", help=folder)
     model.add_argument("--model", choices=("base", "large", "fast"), help="a configuration with random weights instead")
     add = result.add_argument

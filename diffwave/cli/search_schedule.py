@@ -96,13 +96,11 @@ def main(arguments: list[str]) -> int:
 
 def _target(source: Path, options: argparse.Namespace) -> Path:
     """The folder that is written; refuses to change what others rely on."""
-    from diffwave.checkpoint import CONFIG_NAME, DEFAULT, WEIGHTS_NAME, checkpoint_folder
+    from diffwave.checkpoint import CONFIG_NAME, WEIGHTS_NAME, packaged_checkpoints
 
     if options.output is None:
-        if source.resolve() == checkpoint_folder(DEFAULT).resolve():
-            raise InputError(
-                f"--checkpoint {options.checkpoint}: the packaged one is not changed; expected an --output"
-            )
+        if source.resolve() in [folder.resolve() for folder in packaged_checkpoints().values()]:
+            raise InputError(f"--checkpoint {options.checkpoint}: a packaged one is not changed; expected an --output")
         return source
     folder: Path = options.output
     there = [name for name in (WEIGHTS_NAME, CONFIG_NAME, LOG_NAME) if (folder / name).exists()]

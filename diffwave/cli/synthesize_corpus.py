@@ -114,12 +114,13 @@ def _shard_argument(text: str) -> tuple[int, int]:
 def _request(options: argparse.Namespace, plan: Plan) -> Request:
     """What was asked for; a misspelt metric or checkpoint is told before any worker starts."""
     from diffwave.bulk.settings import Request
-    from diffwave.checkpoint import DEFAULT, checkpoint_folder
+    from diffwave.checkpoint import checkpoint_folder, packaged_checkpoints
 
     folder = checkpoint_folder(options.checkpoint)
     metrics = _metrics(options.evaluate, plan) if options.evaluate else ()
     return Request(
-        checkpoint=DEFAULT if options.checkpoint == DEFAULT else str(folder.resolve()),
+        # By name, where it has one: other machines have the package elsewhere.
+        checkpoint=options.checkpoint if options.checkpoint in packaged_checkpoints() else str(folder.resolve()),
         steps=options.steps,
         sampler=options.sampler,
         consistency=options.consistency,

@@ -77,6 +77,8 @@ class MelConfig:
 
 MEL_PRESETS: dict[str, MelConfig] = {
     "default": MelConfig(),
+    # Frames about as short and bands as narrow as at 24 kHz (BigVGAN, Vocos: 43 ms every 11 ms, 100 bands).
+    "10ms": MelConfig(win_length=640, hop_length=160, n_mels=100),
     # jik876/hifi-gan config_v1.json and meldataset.py; also BigVGAN 22k, NeMo, Matcha-TTS.
     "hifigan-22k": MelConfig(sample_rate=22050, magnitude_epsilon=1e-9),
     # lmnt-com/diffwave preprocess.py: torchaudio MelSpectrogram(power=1, normalized=True), HTK, no norm.

@@ -16,7 +16,7 @@ import quality_tables
 from diffwave.audio import read_audio
 from diffwave.baseline import griffin_lim
 from diffwave.cli import baseline, synthesize
-from diffwave.config import SamplingConfig
+from diffwave.config import MelConfig, ModelConfig, SamplingConfig, mel_preset
 from diffwave.evaluation.perceptual import pesq_wb
 from diffwave.vocoder import Vocoder
 
@@ -31,7 +31,7 @@ def _results(split: str = "val") -> dict[str, Any]:
     """What an evaluation of two systems would leave."""
     names = (*quality_tables.COLUMNS, *quality_tables.ENERGY, *quality_tables.PITCH)
     scores = {name: _score(2.0 + i) for i, name in enumerate(names)}
-    chosen = quality_systems.systems(SamplingConfig(consistency_iterations=3), "default", split)
+    chosen = quality_systems.systems(ModelConfig(sampling=SamplingConfig(consistency_iterations=3)), "default", split)
     compared = {"difference": 0.5, "low": 0.25, "high": 0.75, "a_better": 3, "n": 4, "p_holm": 0.0001}
     return {
         "labels": {system.name: system.label for system in chosen},
@@ -44,6 +44,8 @@ def _results(split: str = "val") -> dict[str, Any]:
             for other in (quality_systems.FLOOR, "50 steps")
         ],
         "split": split,
+        "checkpoint": "default",
+        "mel": "a mel",
         "command": "python benchmarks/quality.py",
         "training": {"iterations": 7, "batch_size": 2, "crop_seconds": 0.5, "seconds": 60, "device": "cpu"},
         "environments": {
@@ -67,7 +69,7 @@ def test_table_shows_each_system_with_half_of_its_interval() -> None:
 def test_page_has_every_table_and_the_command_of_every_row() -> None:
     results = _results()
     text = quality_page.page(results)
-    for system in quality_systems.systems(SamplingConfig(consistency_iterations=3), "default"):
+    for system in quality_systems.systems(ModelConfig(sampling=SamplingConfig(consistency_iterations=3)), "default"):
         assert f"| {system.label} | `{system.line}` |" in text
     assert text.count("| PESQ-WB | +0.50 | [+0.25, +0.75] | 3 of 4 | < .001 |") == 2
     assert "| system | periodicity RMSE (pyin) |" in text
@@ -77,8 +79,8 @@ def test_page_has_every_table_and_the_command_of_every_row() -> None:
 
 @pytest.mark.parametrize("split", ["val", "test"])
 def test_the_default_setting_is_marked_and_every_system_has_its_folder(split: str) -> None:
-    sampling = Vocoder.from_pretrained("default", device="cpu").config.sampling
-    chosen = quality_systems.systems(sampling, "default", split)
+    config = Vocoder.from_pretrained("default", device="cpu").config
+    chosen = quality_systems.systems(config, "default", split)
     assert [s.name for s in chosen if s.label.startswith("**")] == [quality_systems.DEFAULT]
     assert {*quality_systems.ELSEWHERE, *quality_systems.FLOORS, *quality_page.SHOWN} <= {s.name for s in chosen}
     assert len({s.folder for s in chosen}) == len(chosen)
@@ -89,7 +91,9 @@ def test_the_default_setting_is_marked_and_every_system_has_its_folder(split: st
 
 
 def test_the_test_split_has_default_and_network_alone_at_every_number_of_calls() -> None:
-    chosen = quality_systems.systems(SamplingConfig(steps=6, consistency_iterations=3), "x", "test")
+    chosen = quality_systems.systems(
+        ModelConfig(sampling=SamplingConfig(steps=6, consistency_iterations=3)), "default", "test"
+    )
     settings = [system.command[3:] for system in chosen if system.command[0] == "synthesize"]
     alone = [("--consistency", "0", "--steps", count) for count in ("1", "3", "12")]
     wanted = [(), *(("--steps", count) for count in ("1", "3", "12", "50")), ("--consistency-at", "end")]
@@ -100,7 +104,7 @@ def test_the_test_split_has_default_and_network_alone_at_every_number_of_calls()
 @pytest.mark.parametrize("own", [1, 12, 50])
 def test_another_default_number_of_calls_is_no_second_row(own: int) -> None:
     for split in ("val", "test"):
-        chosen = quality_systems.systems(SamplingConfig(steps=own), "x", split)
+        chosen = quality_systems.systems(ModelConfig(sampling=SamplingConfig(steps=own)), "x", split)
         assert len({s.name for s in chosen}) == len({s.label for s in chosen}) == len(chosen)
         assert all(s.command[-2:] != ("--steps", str(own)) for s in chosen)
 
@@ -120,6 +124,28 @@ def test_page_of_the_test_split_begins_with_the_goals() -> None:
     other = quality_page.page(_results())
     assert "## Goals" not in other
     assert "(results-val.csv)" in other
+
+
+def test_another_checkpoint_has_fewer_rows_and_floors_of_its_own_mel() -> None:
+    config = ModelConfig(mel=mel_preset("10ms"), sampling=SamplingConfig(consistency_iterations=3))
+    chosen = quality_systems.systems(config, "10ms", "test")
+    assert len(chosen) < len(quality_systems.systems(config, "default", "test"))
+    spoken, floors = ([s for s in chosen if s.command[0] == kind] for kind in ("synthesize", "baseline"))
+    assert all(s.line.startswith("diffwave synthesize REFERENCE --output OUT --checkpoint 10ms") for s in spoken)
+    assert [s.name for s in floors] == list(quality_systems.FLOORS)
+    assert all(s.line.endswith(" --mel 10ms") for s in floors)
+    with pytest.raises(ValueError, match="expected a mel of one of default, 10ms"):
+        quality_systems.preset_of(MelConfig(n_mels=70))
+
+
+def test_another_checkpoint_has_a_page_of_its_own_that_tells_of_its_mel() -> None:
+    results = _results("test") | {"checkpoint": "10ms"}
+    text = quality_page.page(results)
+    assert text.startswith("# Results on the test split: the checkpoint `10ms`")
+    assert "(results-10ms.csv)" in text
+    assert "**Its mels are finer** (a mel)" in text
+    assert quality_page.stem({**results, "split": "val"}) == "results-10ms-val"
+    assert "finer" not in quality_page.page(_results("test"))
 
 
 def test_the_best_floor_is_compared_in_full_if_it_is_another() -> None:

@@ -11,7 +11,7 @@ import soundfile
 
 import quality_other
 import quality_systems
-from diffwave.config import SamplingConfig
+from diffwave.config import ModelConfig
 from diffwave.evaluation.pairs import EvaluationError
 
 
@@ -52,7 +52,7 @@ def test_recordings_come_to_the_models_rate(other: Path, tmp_path: Path) -> None
 def test_each_corpus_is_spoken_by_each_of_four_systems(other: Path, tmp_path: Path) -> None:
     corpora = quality_other.prepare(other, tmp_path / "work", 16000, None)
     for split in ("val", "test"):
-        chosen = quality_systems.systems(SamplingConfig(), "default", split)
+        chosen = quality_systems.systems(ModelConfig(), "default", split)
         works = quality_other.works(corpora, chosen, "cpu")
         assert [work.system.name for work in works] == [*quality_systems.ELSEWHERE] * 2
         assert {work.reference for work in works[:4]} == {tmp_path / "work/a/reference"}

@@ -275,7 +275,7 @@ REFUSED = [
     (["--steps", "2-51"], "--steps: expected 1 to 50, the steps it was trained on; got 51"),
     (["--output", "{}"], "holds model.safetensors, config.json; --force replaces it"),
     (["--output", "{}/config.json"], "expected a folder that can be written"),
-    (["--checkpoint", "default"], "the packaged one is not changed; expected an --output"),
+    (["--checkpoint", "default"], "a packaged one is not changed; expected an --output"),
     (["--checkpoint", "nowhere"], "expected a checkpoint folder or 'default'"),
 ]
 
