@@ -1,4 +1,4 @@
-"""The packaged checkpoint speaks: intelligible, at the right level, faster than real time."""
+"""The packaged checkpoints speak: intelligible, at the right level, faster than real time."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import torch
 
 import diffwave
 from diffwave.audio import read_audio
+from diffwave.checkpoint import CheckpointError, checkpoint_folder, packaged_checkpoints
+from diffwave.config import mel_preset
 from diffwave.evaluation.metrics import level_difference
 from diffwave.evaluation.perceptual import pesq_wb, stoi
 from diffwave.evaluation.spectral import spectral_scores
@@ -27,9 +29,21 @@ def audible(wav: np.ndarray) -> np.ndarray:
     return np.fft.irfft(spectrum, len(wav))
 
 
-@pytest.fixture(scope="module")
-def vocoder() -> Vocoder:
-    return Vocoder.from_pretrained("default", device="cpu")
+NAMES = list(packaged_checkpoints())
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def vocoder(request: pytest.FixtureRequest) -> Vocoder:
+    return Vocoder.from_pretrained(request.param, device="cpu")
+
+
+def test_names() -> None:
+    assert NAMES == ["default", "10ms"]
+    with pytest.raises(CheckpointError, match="nothing: expected a checkpoint folder or 'default' or '10ms'; there is"):
+        checkpoint_folder("nothing")
+    for name in NAMES:
+        assert checkpoint_folder(name) == ASSETS / name
+        assert Vocoder.from_pretrained(name, device="cpu").config.mel == mel_preset(name)
 
 
 @pytest.mark.parametrize("path", UTTERANCES, ids=lambda path: path.stem)
@@ -70,5 +84,7 @@ def test_faster_than_real_time_on_one_core(vocoder: Vocoder) -> None:
     assert min(factors) < 1
 
 
-def test_size() -> None:
-    assert sum(path.stat().st_size for path in (ASSETS / "default").iterdir()) < 8 * 2**20
+@pytest.mark.parametrize("name", NAMES)
+def test_size(name: str) -> None:
+    assert sum(path.stat().st_size for path in (ASSETS / name).iterdir()) < 8 * 2**20
+    assert sorted(path.name for path in (ASSETS / name).iterdir()) == ["README.md", "config.json", "model.safetensors"]
