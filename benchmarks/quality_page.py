@@ -19,9 +19,8 @@ SHOWN = (DEFAULT, UNREFINED, "1 step", calls(MOST_CALLS), AT_END, ALONE, GRIFFIN
 
 def stem(results: dict[str, Any]) -> str:
     """Name of the files of a split and a checkpoint in docs, without suffix."""
-    parts = [results["checkpoint"]] * (results["checkpoint"] != DEFAULT) + [results["split"]] * (
-        results["split"] != FINAL
-    )
+    usual = {"checkpoint": DEFAULT, "split": FINAL}
+    parts = [results[key] for key, value in usual.items() if results[key] != value]
     return "-".join(["results", *parts])
 
 
