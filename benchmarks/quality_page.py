@@ -146,7 +146,12 @@ def _machines(results: dict[str, Any]) -> list[str]:
             f"torch {where['torch']}, the networks on {devices[DEFAULT]}{whose}.",
             "",
         ]
-    return lines
+    return [
+        *lines,
+        "Other work may have shared the machine, and lengthened the real-time factors: for speed see "
+        "[its own page](benchmarks/synthesis.md).",
+        "",
+    ]
 
 
 def training_table(vocoder: Vocoder) -> str:
