@@ -123,8 +123,8 @@ def page(results: dict[str, Any]) -> str:
         [
             *lines,
             "",
-            f"The mel decides more than any vocoder that is compared on it: {last - first:+.2f} of PESQ-WB lie between "
-            "the first row and the last, and no network has spoken yet. So",
+            f"{last - first:+.2f} of PESQ-WB lie between the first row and the last, and no network has spoken yet: "
+            "more than [this project's networks add](../results.md) to as many iterations. So",
             "",
             "- scores of vocoders are comparable where their mels are; the ones that papers report belong to rows of "
             "their own, and to their own test sets;",

@@ -58,7 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Synthesize, score, write, and print the table."""
     options = parser().parse_args(arguments)
     vocoder = Vocoder.from_pretrained(options.checkpoint, options.device)
-    chosen = systems(vocoder.config, options.checkpoint, options.split)
+    try:
+        chosen = systems(vocoder.config, options.checkpoint, options.split)
+    except ValueError as error:
+        raise SystemExit(f"--checkpoint {options.checkpoint}: {error}") from None
     packaged = options.checkpoint in packaged_checkpoints()
     name = [] if options.checkpoint == "default" else [options.checkpoint if packaged else "other"]
     limit = [str(options.limit)] if options.limit else []

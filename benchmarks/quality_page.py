@@ -7,6 +7,8 @@ from typing import Any
 
 import quality_goals
 import quality_other
+from diffwave.checkpoint import packaged_checkpoints
+from diffwave.config import mel_preset
 from diffwave.listening.words import counted
 from diffwave.vocoder import Vocoder
 from quality_systems import ALONE, AT_END, DEFAULT, FLOOR, GRIFFIN_LIM_60, MOST_CALLS, UNREFINED, calls
@@ -19,8 +21,10 @@ SHOWN = (DEFAULT, UNREFINED, "1 step", calls(MOST_CALLS), AT_END, ALONE, GRIFFIN
 
 def stem(results: dict[str, Any]) -> str:
     """Name of the files of a split and a checkpoint in docs, without suffix."""
-    usual = {"checkpoint": DEFAULT, "split": FINAL}
-    parts = [results[key] for key, value in usual.items() if results[key] != value]
+    own = results["checkpoint"] not in packaged_checkpoints()
+    checkpoint = "other" if own else results["checkpoint"]  # a folder is no part of a file's name
+    usual = {checkpoint: DEFAULT, results["split"]: FINAL}
+    parts = [part for part, value in usual.items() if part != value]
     return "-".join(["results", *parts])
 
 
@@ -80,12 +84,12 @@ def _head(results: dict[str, Any]) -> list[str]:
 
 def _finer(results: dict[str, Any]) -> list[str]:
     """What to know before scores of another mel are read."""
-    if results["checkpoint"] == DEFAULT:
+    if results["mel"] == mel_preset("default").describe():
         return []
     return [
-        f"**Its mels are finer** ({results['mel']}) and hold more of the speech: [without any network]"
-        "(benchmarks/framing.md) they already score higher than the default's. Compare with the floors on this page, "
-        "not with [the default's page](results.md).",
+        f"**Its mels are of another convention** ({results['mel']}). A mel alone decides much of these scores, "
+        "[without any network](benchmarks/framing.md): compare with the floors on this page, not with "
+        "[the default's page](results.md).",
         "",
     ]
 

@@ -60,8 +60,12 @@ def changed_settings(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     ['train.seed was 1, is 2']
     """
     before, now = dict(_flat(old)), dict(_flat(new))
-    changed = [key for key in now if key in before and before[key] != now[key] and key != "run_dir"]
+    changed = [key for key in now if key in before and before[key] != now[key] and key not in _NO_CHANGE]
     return [f"{key} was {before[key]!r}, is {now[key]!r}" for key in changed]
+
+
+# A run that was moved is the same run; what it started from matters once.
+_NO_CHANGE = ("run_dir", "train.start_from")
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -33,7 +33,7 @@ from diffwave.training.noise_levels import bin_table, sum_by_bin
 from diffwave.training.outputs import OutputMaker, summary
 from diffwave.training.processes import Processes
 from diffwave.training.progress import Progress, changed_settings
-from diffwave.training.run_folder import RunFolder
+from diffwave.training.run_folder import BEST_NAME, RunFolder
 from diffwave.training.states import find_state
 from diffwave.training.story import introduction, training_story
 from diffwave.training.validation import Validator
@@ -65,6 +65,8 @@ class Trainer:
         self.processes.prepare_torch(settings.threads, settings.deterministic)
         self.folder = RunFolder(Path(config.run_dir).expanduser(), settings.keep_checkpoints)
         state = find_state(self.folder.path, to_dict(config.model), self.processes)
+        begin = settings.start_from if state is None else ""
+        source = load_checkpoint(checkpoint_folder(begin)) if begin else None
         self.material = gather_material(config, self.processes)
         self.dataset, validation = self.material.dataset, self.material.validation
         self.learner = Learner(config, self.processes)
@@ -80,8 +82,8 @@ class Trainer:
         self._introduction: list[str] = []  # told when the log is open
         if state is not None:
             self._resume(state)
-        elif settings.start_from:
-            self._start_from(settings.start_from)
+        elif source is not None:
+            self._start_from(begin, source)
 
     def run(self) -> None:
         """Train up to ``iterations``, with checkpoints, validation and a history.
@@ -253,14 +255,17 @@ class Trainer:
         if state["config"]["train"]["loss"] != self.config.train.loss or not self.folder.has_best():
             self.progress.best = {}
 
-    def _start_from(self, name: str) -> None:
+    def _start_from(self, name: str, source: Checkpoint) -> None:
         """Begin with what a checkpoint knows."""
-        source = load_checkpoint(checkpoint_folder(name))
         self.learner.begin_with(warm_weights(source, self.learner.network, self.config.model))
         done = source.training.get("iterations")
         known = f", {done:,} iterations" if isinstance(done, int) else ""
-        self.progress.started_from = f"{Path(name).expanduser().resolve().name}{known}"
-        self._introduction.append(f"starts from {self.progress.started_from}")
+        *_, run, last = ("", *Path(name).expanduser().resolve().parts)
+        self.progress.started_from = f"{run}/{last}{known}" if last == BEST_NAME else f"{last}{known}"
+        self._introduction.append(
+            f"starts from {self.progress.started_from}: its network; refiner and schedules of few calls are to be "
+            "found anew (diffwave train-refiner, diffwave search-schedule)"
+        )
 
     def _introduce(self) -> None:
         """What begins, in some lines."""

@@ -1,24 +1,26 @@
 """A new network that begins with what another one knows, also one of another mel.
 
-Fine-tuning on other speech takes the weights as they are. Where only the mel differs, all of the network but its way in
-for the condition is taken too, and that way is fitted: the bands of the old mel are read off the new one at their
-centre frequencies, and the upsampler's taps are stretched to the new number of positions per frame.
+Fine-tuning on other speech takes the weights as they are. Where the mel's frames or bands differ, all of the network
+but its way in for the condition is taken too, and that way is fitted: the bands of the old mel are read off the new one
+at their centre frequencies, and the upsampler's taps are stretched to the new number of positions per frame.
 """
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from diffwave.checkpoint import Checkpoint, CheckpointError
-from diffwave.config import ConfigError, MelConfig, ModelConfig, NetworkConfig
+from diffwave.config import ConfigError, MelConfig, ModelConfig
+from diffwave.document import to_dict
 from diffwave.mel import mel_filterbank
 from diffwave.network import DiffWave
 
 _CONDITION = "conditioner_projection.weight"
+# What may differ. Normalisation belongs to the mel; edges of the bands do not, for the spectral prior whitens by them.
+_NETWORK_OF_THE_MEL = ("condition_mean", "condition_std")
+_FRAMES_AND_BANDS = ("n_fft", "win_length", "hop_length", "n_mels", "framing", "floor")
 _UPSAMPLER = ("spectrogram_upsampler.conv1.weight", "spectrogram_upsampler.conv2.weight")
 
 
@@ -34,7 +36,8 @@ def warm_weights(source: Checkpoint, network: DiffWave, config: ModelConfig) -> 
         Weights in float32, with the new network's names and shapes.
 
     Raises:
-        ConfigError: if the networks differ in more than the mel, so that the weights would mean something else.
+        ConfigError: if the models differ in more than frames and bands of the mel: the weights would mean something
+            else.
         CheckpointError: if the source's weights do not fit its own configuration.
     """
     _check_shapes(source.config, config)
@@ -55,25 +58,23 @@ def warm_weights(source: Checkpoint, network: DiffWave, config: ModelConfig) -> 
 
 
 def _check_shapes(old: ModelConfig, new: ModelConfig) -> None:
-    """Everything that says what the weights mean must be the same; of the mel nothing but the sample rate."""
-    for name, theirs, ours in (
-        ("model.network", _shape(old.network), _shape(new.network)),
-        ("model.diffusion", old.diffusion, new.diffusion),
-        ("model.mel.sample_rate", old.mel.sample_rate, new.mel.sample_rate),
-    ):
-        if theirs != ours:
-            raise ConfigError(f"train.start_from: expected {name} as in the checkpoint, {theirs}; got {ours}")
-
-
-def _shape(network: NetworkConfig) -> NetworkConfig:
-    """A network's settings without the normalisation, which belongs to its mel."""
-    return replace(network, condition_mean=0.0, condition_std=1.0)
+    """Everything that says what weights and waveforms mean must be the same: of the mel all but frames and bands."""
+    theirs, ours = to_dict(old), to_dict(new)
+    free = {"network": _NETWORK_OF_THE_MEL, "diffusion": (), "mel": _FRAMES_AND_BANDS}
+    for group, allowed in free.items():
+        before, now = theirs[group], ours[group]
+        for name in before:
+            if name not in allowed and before[name] != now[name]:
+                expected = f"model.{group}.{name}={before[name]}"
+                raise ConfigError(f"train.start_from: expected {expected} as in the checkpoint; got {now[name]}")
 
 
 def _read_off(old: MelConfig, new: MelConfig) -> Tensor:
     """How the old mel's bands are found between the new one's, ``[M_old, M_new]``; rows sum to 1."""
-    if all(getattr(old, name) == getattr(new, name) for name in ("n_mels", "f_min", "f_max", "mel_scale")):
+    if old.n_mels == new.n_mels:
         return torch.eye(new.n_mels)
+    if new.n_mels == 1:
+        return torch.ones(old.n_mels, 1)
     theirs, ours = _centres(old), _centres(new)
     above = torch.searchsorted(ours, theirs).clamp(1, new.n_mels - 1)
     low, high = ours[above - 1], ours[above]

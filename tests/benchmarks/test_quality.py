@@ -45,7 +45,7 @@ def _results(split: str = "val") -> dict[str, Any]:
         ],
         "split": split,
         "checkpoint": "default",
-        "mel": "a mel",
+        "mel": mel_preset("default").describe(),
         "command": "python benchmarks/quality.py",
         "training": {"iterations": 7, "batch_size": 2, "crop_seconds": 0.5, "seconds": 60, "device": "cpu"},
         "environments": {
@@ -139,13 +139,14 @@ def test_another_checkpoint_has_fewer_rows_and_floors_of_its_own_mel() -> None:
 
 
 def test_another_checkpoint_has_a_page_of_its_own_that_tells_of_its_mel() -> None:
-    results = _results("test") | {"checkpoint": "10ms"}
+    results = _results("test") | {"checkpoint": "10ms", "mel": "a mel"}
     text = quality_page.page(results)
     assert text.startswith("# Results on the test split: the checkpoint `10ms`")
     assert "(results-10ms.csv)" in text
-    assert "**Its mels are finer** (a mel)" in text
+    assert "**Its mels are of another convention** (a mel)" in text
     assert quality_page.stem({**results, "split": "val"}) == "results-10ms-val"
-    assert "finer" not in quality_page.page(_results("test"))
+    assert quality_page.stem({**results, "checkpoint": "/a/folder", "split": "val"}) == "results-other-val"
+    assert "another convention" not in quality_page.page(_results("test") | {"checkpoint": "fine-tuned"})
 
 
 def test_the_best_floor_is_compared_in_full_if_it_is_another() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from diffwave.audio import read_audio
 from diffwave.checkpoint import Checkpoint, CheckpointError, checkpoint_folder, load_checkpoint
 from diffwave.cli.demo import bundled_utterance
-from diffwave.config import ConfigError, MelConfig, ModelConfig, NetworkConfig
+from diffwave.config import ConfigError, DiffusionConfig, MelConfig, ModelConfig, NetworkConfig
 from diffwave.mel import MelSpectrogram
 from diffwave.network import DiffWave
 from diffwave.training.trainer import Trainer
@@ -76,9 +76,13 @@ def test_of_a_finer_mel_it_says_nearly_the_same(packaged: Checkpoint) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"network": NetworkConfig(residual_channels=8, residual_layers=3)}, "model.network as in the checkpoint"),
-        ({"network": NetworkConfig(8, 2, parameterization="clean")}, "model.network as in the checkpoint"),
-        ({"mel": MelConfig(sample_rate=22050)}, "model.mel.sample_rate as in the checkpoint, 16000; got 22050"),
+        ({"network": NetworkConfig(8, 3)}, "model.network.residual_layers=2 as in the checkpoint; got 3"),
+        ({"network": NetworkConfig(8, 2, parameterization="clean")}, "model.network.parameterization=noise as in"),
+        ({"diffusion": DiffusionConfig(prior="energy")}, "model.diffusion.prior=standard as in"),
+        ({"mel": MelConfig(sample_rate=22050)}, "model.mel.sample_rate=16000 as in the checkpoint; got 22050"),
+        ({"mel": MelConfig(log="log10")}, "model.mel.log=ln as in the checkpoint; got log10"),
+        # The spectral prior whitens by the bands that there are.
+        ({"mel": MelConfig(f_min=80.0)}, "model.mel.f_min=0.0 as in the checkpoint; got 80.0"),
     ],
 )
 def test_weights_that_would_mean_something_else_are_refused(changes: dict[str, object], said: str) -> None:
@@ -89,12 +93,12 @@ def test_weights_that_would_mean_something_else_are_refused(changes: dict[str, o
         warm_weights(source, _new(other), other)
 
 
-@pytest.mark.parametrize("hop", [8, 64, 200, 241, 300])
-def test_any_hop(hop: int) -> None:
+@pytest.mark.parametrize(("hop", "bands"), [(8, 80), (64, 1), (200, 2), (241, 60), (300, 128)])
+def test_any_hop_and_any_number_of_bands(hop: int, bands: int) -> None:
     config = ModelConfig(network=NetworkConfig(residual_channels=8, residual_layers=2))
     network = DiffWave(config)
     random_weights(network)
-    other = dataclasses.replace(config, mel=dataclasses.replace(config.mel, hop_length=hop))
+    other = dataclasses.replace(config, mel=dataclasses.replace(config.mel, hop_length=hop, n_mels=bands))
     warm = _warm(Checkpoint(config, network.state_dict()), other)
     assert all(bool(torch.isfinite(value).all()) for value in warm.state_dict().values())
     assert torch.equal(warm.input_projection.weight, network.input_projection.weight)
@@ -109,11 +113,14 @@ def test_a_run_begins_with_a_checkpoint_and_tells(configure: Configure) -> None:
     assert found.training["started_from"] == "first, 6 iterations"
     for name, value in source.weights.items():
         torch.testing.assert_close(found.weights[name], value, atol=1e-6, rtol=0)
-    assert "starts from first, 6 iterations" in (run / "train.log").read_text()
+    assert "starts from first, 6 iterations: its network; refiner and schedules" in (run / "train.log").read_text()
     # Going on takes the run's own weights, and still knows.
     again = train(configure("train.iterations=4", "train.learning_rate=1e-9", run="second"))
     assert load_checkpoint(again).training["started_from"] == "first, 6 iterations"
     assert state(again / "training-00000004.pt")["progress"]["iteration"] == 4
+    assert "changed since: train.start_from" not in (again / "train.log").read_text()
+    best = Trainer(configure(f"train.start_from={first}/best", run="third"))
+    assert best.progress.started_from == "first/best, 6 iterations"
 
 
 def test_where_there_is_no_checkpoint_nothing_is_made(configure: Configure) -> None:
