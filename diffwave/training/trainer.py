@@ -33,11 +33,11 @@ from diffwave.training.noise_levels import bin_table, sum_by_bin
 from diffwave.training.outputs import OutputMaker, summary
 from diffwave.training.processes import Processes
 from diffwave.training.progress import Progress, changed_settings
-from diffwave.training.run_folder import BEST_NAME, RunFolder
+from diffwave.training.run_folder import RunFolder
 from diffwave.training.states import find_state
 from diffwave.training.story import introduction, training_story
 from diffwave.training.validation import Validator
-from diffwave.training.warm_start import warm_weights
+from diffwave.training.warm_start import source_name, warm_weights
 from diffwave.training.window import Speed, Window
 
 log = logging.getLogger(__name__)
@@ -258,10 +258,7 @@ class Trainer:
     def _start_from(self, name: str, source: Checkpoint) -> None:
         """Begin with what a checkpoint knows."""
         self.learner.begin_with(warm_weights(source, self.learner.network, self.config.model))
-        done = source.training.get("iterations")
-        known = f", {done:,} iterations" if isinstance(done, int) else ""
-        *_, run, last = ("", *Path(name).expanduser().resolve().parts)
-        self.progress.started_from = f"{run}/{last}{known}" if last == BEST_NAME else f"{last}{known}"
+        self.progress.started_from = source_name(name, source)
         self._introduction.append(
             f"starts from {self.progress.started_from}: its network; refiner and schedules of few calls are to be "
             "found anew (diffwave train-refiner, diffwave search-schedule)"

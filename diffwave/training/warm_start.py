@@ -7,6 +7,8 @@ at their centre frequencies, and the upsampler's taps are stretched to the new n
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -16,6 +18,7 @@ from diffwave.config import ConfigError, MelConfig, ModelConfig
 from diffwave.document import to_dict
 from diffwave.mel import mel_filterbank
 from diffwave.network import DiffWave
+from diffwave.training.run_folder import BEST_NAME
 
 _CONDITION = "conditioner_projection.weight"
 # What may differ. Normalisation belongs to the mel; edges of the bands do not, for the spectral prior whitens by them.
@@ -55,6 +58,14 @@ def warm_weights(source: Checkpoint, network: DiffWave, config: ModelConfig) -> 
             raise CheckpointError(f"{name}: expected shape {list(new.shape)}; got {list(value.shape)}")
         weights[name] = value
     return weights
+
+
+def source_name(name: str, source: Checkpoint) -> str:
+    """What a run tells of the checkpoint that it began with: ``default, 81,200 iterations`` or ``my-run/best``."""
+    *_, run, last = ("", *Path(name).expanduser().resolve().parts)
+    iterations = source.training.get("iterations")
+    known = f", {iterations:,} iterations" if isinstance(iterations, int) else ""
+    return f"{run}/{last}{known}" if last == BEST_NAME else f"{last}{known}"
 
 
 def _check_shapes(old: ModelConfig, new: ModelConfig) -> None:
