@@ -179,7 +179,7 @@ def checkpoint_folder(name_or_path: str | Path) -> Path:
     """A packaged checkpoint by its name, or a folder as given (``./default`` for one that is called so).
 
     Raises:
-        CheckpointError: if there is no such folder.
+        CheckpointError: if there is no such folder, or a file in its place.
     """
     packaged = packaged_checkpoints()
     if str(name_or_path) in packaged:
@@ -187,5 +187,9 @@ def checkpoint_folder(name_or_path: str | Path) -> Path:
     folder = Path(name_or_path).expanduser()
     if folder.is_dir():
         return folder
+    if folder.is_file():
+        hint = " (checkpoints of others become one with diffwave import)" * (folder.suffix in (".pt", ".pth", ".ckpt"))
+        expected = f"expected a folder with {CONFIG_NAME} and {WEIGHTS_NAME}{hint}"
+        raise CheckpointError(f"{name_or_path}: {expected}; got a file")
     names = " or ".join(map(repr, packaged))
     raise CheckpointError(f"{name_or_path}: expected a checkpoint folder or {names}; there is no such folder")

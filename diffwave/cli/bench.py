@@ -43,7 +43,8 @@ def parser() -> argparse.ArgumentParser:
     model = result.add_mutually_exclusive_group()
     folder = "checkpoint folder, or the name of a packaged one (default: default)"
     model.add_argument("--checkpoint", type=checkpoint_argument, default="default", metavar="DIR", help=folder)
-    model.add_argument("--model", choices=("base", "large", "fast"), help="a configuration with random weights instead")
+    untrained = "a configuration (base, large, fast ...: configs/model) with random weights instead"
+    model.add_argument("--model", type=_configuration, metavar="NAME", help=untrained)
     add = result.add_argument
     add("--device", type=device_argument, default="auto", metavar="auto|cpu|cuda", help="default: auto")
     add_backend(result)
@@ -64,6 +65,16 @@ def _positive(text: str) -> int:
     if text.isdecimal() and 0 < int(text) <= _MOST:
         return int(text)
     raise argparse.ArgumentTypeError(f"expected a number from 1 to {_MOST}; got {text!r}")
+
+
+def _configuration(text: str) -> str:
+    """The name of a file in configs/model."""
+    from diffwave.cli.train import configs_folder
+
+    names = sorted(path.stem for path in (configs_folder() / "model").glob("*.yaml"))
+    if text in names:
+        return text
+    raise argparse.ArgumentTypeError(f"expected one of {', '.join(names)}; got {text!r}")
 
 
 def _length(text: str) -> float:

@@ -317,6 +317,17 @@ def test_checkpoints_that_cannot_be_used(synthesize, inputs, output, speech, tin
     assert not output.exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "said"), [("model.safetensors", "model.safetensors; got a file"), ("weights.pt", "import); got a file")]
+)
+def test_a_file_is_no_checkpoint_folder(synthesize, inputs, output, speech, tmp_path, name, said):
+    write_wav(inputs / "a.wav", speech)
+    (tmp_path / name).touch()
+    outcome = synthesize(inputs, "--checkpoint", tmp_path / name)
+    assert (outcome.code, len(outcome.errors), output.exists()) == (2, 1, False)
+    assert said in outcome.errors[0]
+
+
 def test_consistency_with_a_mel_that_cannot_be_undone(synthesize, inputs, output, speech, tiny_checkpoint, tmp_path):
     write_wav(inputs / "a.wav", speech)
     folder = tmp_path / "checkpoint"

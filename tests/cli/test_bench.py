@@ -59,7 +59,7 @@ def run(tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> Callable[.
         (["--threads", "-1"], "expected"),
         (["--repeats", "many"], "got 'many'"),
         (["--steps", "0"], "positive number or 'full'"),
-        (["--model", "huge"], "invalid choice: 'huge'"),
+        (["--model", "huge"], "expected one of base, fast, fast_10ms, large; got 'huge'"),
         (["--model", "base", "--checkpoint", "runs/mine"], "not allowed with"),
         (["--backend", "fast"], "invalid choice: 'fast'"),
         (["--precision", "float16"], "invalid choice: 'float16'"),
