@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from diffwave.cli.arguments import CommandParser, count_argument, device_argument, path_argument, seconds_argument
 from diffwave.cli.errors import one_line, reason
-from diffwave.cli.floor import make_floors, why_none
+from diffwave.cli.floor import floor_mel, make_floors, other_mels, why_none
 from diffwave.cli.plan import InputError
 from diffwave.cli.tables import table
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 def parser() -> argparse.ArgumentParser:
     """The command's arguments."""
+    from diffwave.config import MEL_PRESETS
     from diffwave.evaluation.pairs import SPEAKER
     from diffwave.evaluation.workers import TIMEOUT
 
@@ -48,6 +49,8 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--floor", type=count_argument, default=100, metavar="N", help="utterances of the floor (default: 100); 0: none"
     )
+    mels = "convention of the floor's mels (default: the one that the systems' records name, or else default)"
+    add("--mel", choices=sorted(MEL_PRESETS), help=mels)
     add("--common", action="store_true", help="leave out recordings that some system has no audio of")
     add("--resample", action="store_true", help="compare files of different sample rates, at 16 kHz")
     add(
@@ -82,8 +85,11 @@ def main(arguments: list[str]) -> int:
     systems = match(options.reference, folders, options.speaker, options.common, skip=options.report)
     settings = _settings(options, metrics)
     _open_report(options)
-    systems += make_floors(systems, options.reference, options.report, options.floor, options.speaker)
-    journal = Journal(options.report, _request(options, systems, metrics, settings))
+    mel = options.mel or floor_mel(systems)
+    floors = make_floors(systems, options.reference, options.report, options.floor, options.speaker, mel)
+    remarks = other_mels(systems, mel) if floors else []
+    systems += floors
+    journal = Journal(options.report, _request(options, systems, metrics, settings) | {"floor_mel": mel})
     try:
         if options.resume:
             journal.resume()
@@ -97,7 +103,7 @@ def main(arguments: list[str]) -> int:
         raise InputError(f"--report {options.report}: cannot be written; {reason(error)}") from None
     finally:
         journal.close()
-    _show(summary, metrics, options, options.report / REPORT)
+    _show(summary, metrics, options, options.report / REPORT, remarks)
     bad = sum(s["rows"] - s["status"]["ok"] for s in summary["systems"] if not s["floor"])
     return 1 if bad else 0
 
@@ -185,7 +191,9 @@ def _run_with_progress(run: Any, systems: list[System], settings: RunSettings, j
         run(systems, settings, journal, progress.update)
 
 
-def _show(summary: dict[str, Any], metrics: list[Metric], options: argparse.Namespace, report: Path) -> None:
+def _show(
+    summary: dict[str, Any], metrics: list[Metric], options: argparse.Namespace, report: Path, remarks: list[str]
+) -> None:
     """Table or JSON on stdout; what the user should know of on stderr."""
     if options.json:
         print(json.dumps(summary, indent=1))
@@ -193,7 +201,7 @@ def _show(summary: dict[str, Any], metrics: list[Metric], options: argparse.Name
         shown = [metric for metric in metrics if any(s["scores"][metric.name]["n"] for s in summary["systems"])]
         rows = [_cells(system, shown) for system in summary["systems"]]
         print(table(["system", *(metric.label for metric in shown), "ok"], rows))
-    for line in _remarks(summary):
+    for line in [*remarks, *_remarks(summary)]:
         print(f"diffwave evaluate: {one_line(line)}", file=sys.stderr)
     print(f"diffwave evaluate: {one_line(str(report))}", file=sys.stderr)
 

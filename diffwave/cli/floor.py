@@ -17,7 +17,23 @@ ALL_FLOORS = "every system here is made without a network"
 NOT_MADE = f"no recording of up to {_LONGEST:g} s could be used to make one"
 
 
-def make_floors(systems: list[System], reference: Path, report: Path, count: int, speaker: str) -> list[System]:
+def floor_mel(systems: list[System]) -> str:
+    """The preset of mels that most of the systems were made from, as far as their records say; else ``default``."""
+    from diffwave.config import MEL_PRESETS
+
+    known = [mel for system in systems if (mel := system.origin.get("mel")) in MEL_PRESETS]
+    return max(known, key=known.count) if known else "default"
+
+
+def other_mels(systems: list[System], mel: str) -> list[str]:
+    """A line for each system that was made from other mels than the floor, which says less of it then."""
+    made = [(system.name, system.origin.get("mel", mel)) for system in systems]
+    return [f"{name}: made from mels {own!r}, the floor from {mel!r} (--mel)" for name, own in made if own != mel]
+
+
+def make_floors(
+    systems: list[System], reference: Path, report: Path, count: int, speaker: str, mel: str
+) -> list[System]:
     """Griffin-Lim and mel consistency from the recordings themselves, unless a floor is there or declined.
 
     Args:
@@ -26,6 +42,7 @@ def make_floors(systems: list[System], reference: Path, report: Path, count: int
         report: folder of the report; the floor's audio goes below it.
         count: utterances of the floor at most; 0 for no floor.
         speaker: as for :func:`diffwave.evaluation.pairs.match`.
+        mel: preset of the mels that it starts from.
     """
     from diffwave.evaluation.pairs import match
     from diffwave.evaluation.summary import FLOORS
@@ -36,7 +53,7 @@ def make_floors(systems: list[System], reference: Path, report: Path, count: int
     floors = []
     for name in FLOORS:
         folder = report / "floor" / name
-        _make_floor(name, recordings, folder)
+        _make_floor(_settings(name, mel), recordings, folder)
         if not any((folder / f"{key}.wav").is_file() for key in recordings):
             return []
         (floor,) = match(reference, {name: folder}, speaker)
@@ -48,7 +65,7 @@ def make_floors(systems: list[System], reference: Path, report: Path, count: int
             for pair in floor.pairs
             if pair.estimate.is_file() and pair.utterance in recordings
         )
-        floors.append(replace(floor, name=label, pairs=pairs, unmatched=(), origin=asdict(_settings(name))))
+        floors.append(replace(floor, name=label, pairs=pairs, unmatched=(), origin=asdict(_settings(name, mel))))
     return floors
 
 
@@ -61,11 +78,11 @@ def why_none(systems: list[System], count: int) -> str:
     return NOT_MADE if count else NOT_WANTED
 
 
-def _settings(name: str) -> BaselineSettings:
+def _settings(name: str, mel: str) -> BaselineSettings:
     from diffwave.baseline import CONSISTENCY_ITERATIONS
     from diffwave.cli.results import BaselineSettings
 
-    return BaselineSettings(name, CONSISTENCY_ITERATIONS, "default")
+    return BaselineSettings(name, CONSISTENCY_ITERATIONS, mel)
 
 
 def _floor_recordings(system: System, count: int) -> dict[str, Path]:
@@ -84,10 +101,10 @@ def _floor_recordings(system: System, count: int) -> dict[str, Path]:
     return {pairs[i].utterance: pairs[i].reference for i in chosen}
 
 
-def _make_floor(name: str, recordings: dict[str, Path], folder: Path) -> None:
+def _make_floor(settings: BaselineSettings, recordings: dict[str, Path], folder: Path) -> None:
     """What an interrupted evaluation has made already is kept."""
     from diffwave.cli.baseline import make
 
     missing = {key: path for key, path in recordings.items() if not (folder / f"{key}.wav").is_file()}
     if missing:
-        make(missing, folder, _settings(name))
+        make(missing, folder, settings)

@@ -21,6 +21,7 @@ class Settings:
 
     Args:
         checkpoint: name of the checkpoint's folder.
+        mel: preset that the checkpoint's mels are of, or ``other``.
         sampler: ``ddpm``, ``ddim``, ``renoise``, ``dpm++`` or ``midpoint``.
         steps: network calls.
         schedule: the trained steps that they visit.
@@ -34,6 +35,7 @@ class Settings:
     """
 
     checkpoint: str
+    mel: str
     sampler: str
     steps: int
     schedule: list[float]

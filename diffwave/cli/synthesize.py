@@ -98,6 +98,7 @@ def main(arguments: list[str]) -> int:
 
 def _settings(vocoder: Vocoder, options: argparse.Namespace) -> Settings:
     """Fill in the checkpoint's own settings; what cannot work is said once, before any work."""
+    from diffwave.config import preset_name
     from diffwave.consistency import MelConsistency
 
     try:
@@ -114,7 +115,8 @@ def _settings(vocoder: Vocoder, options: argparse.Namespace) -> Settings:
     ran = (str(vocoder.device), vocoder.backend, vocoder.precision)
     rounds = chosen.refinements if chosen.consistency_iterations else 0
     consistency = (chosen.consistency_iterations, place, rounds)
-    return Settings(name, kind, len(sampler), sampler.steps.tolist(), *consistency, options.seed, *ran)
+    mel = preset_name(vocoder.config.mel)
+    return Settings(name, mel, kind, len(sampler), sampler.steps.tolist(), *consistency, options.seed, *ran)
 
 
 def _complain(line: str) -> None:

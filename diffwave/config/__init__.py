@@ -18,6 +18,7 @@ from diffwave.config.model import (
     ModelConfig,
     NetworkConfig,
     mel_preset,
+    preset_name,
 )
 from diffwave.config.refinement import RefinerConfig
 from diffwave.config.sampling import SamplingConfig
@@ -38,5 +39,6 @@ __all__ = [
     "SamplingConfig",
     "TrainingConfig",
     "mel_preset",
+    "preset_name",
     "require",
 ]

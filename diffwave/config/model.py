@@ -110,6 +110,11 @@ def mel_preset(name: str) -> MelConfig:
     return MEL_PRESETS[name]
 
 
+def preset_name(mel: MelConfig) -> str:
+    """The name of the preset that a convention is; ``other`` if it is none."""
+    return next((name for name, preset in MEL_PRESETS.items() if preset == mel), "other")
+
+
 @dataclass(frozen=True)
 class NetworkConfig:
     """Shape of the dilated-convolution network (DiffWave, section 3 and table 1).

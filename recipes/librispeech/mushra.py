@@ -16,11 +16,13 @@ import shlex
 import sys
 from pathlib import Path
 
+from diffwave.checkpoint import checkpoint_folder, load_config
 from diffwave.cli.arguments import CommandParser, count_argument, path_argument
 from diffwave.cli.errors import one_line, user_errors
 from diffwave.cli.listen_export import system_argument
 from diffwave.cli.main import main as diffwave
 from diffwave.cli.plan import InputError
+from diffwave.config import MEL_PRESETS, preset_name
 
 _NAME = "mushra.py"
 _SPLIT = Path(__file__).resolve().parent / "splits" / "test.txt"
@@ -50,6 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Link the recordings, let both systems speak, export the test."""
     options = parser().parse_args(arguments)
     try:
+        mel = _mel(options.checkpoint)
         _check(options)
         _link(options.data, options.list.read_text(encoding="utf-8").split(), options.output / "reference")
     except user_errors() as error:
@@ -59,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
         where = error.filename or options.output
         print(f"{_NAME}: {where}: cannot be read or written; {error.strerror or error}", file=sys.stderr)
         return 2
-    for command in commands(options):
+    for command in commands(options, mel):
         print(f"+ diffwave {shlex.join(command)}", file=sys.stderr)
         code = diffwave(command)
         if code:
@@ -68,8 +71,8 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def commands(options: argparse.Namespace) -> list[list[str]]:
-    """The commands, as they would be typed behind ``diffwave``."""
+def commands(options: argparse.Namespace, mel: str) -> list[list[str]]:
+    """The commands, as they would be typed behind ``diffwave``; ``mel`` is the preset of Griffin-Lim's mels."""
     reference, spoken = str(options.output / "reference"), options.output / "systems"
     systems = {OURS: spoken / OURS, FLOOR: spoken / FLOOR, **dict(options.system)}
     named = [argument for name, folder in systems.items() for argument in ("--system", f"{name}={folder}")]
@@ -80,9 +83,15 @@ def commands(options: argparse.Namespace) -> list[list[str]]:
     export = ["listen", "export", "--reference", reference, *named, *wanted, "--output", str(options.output / "test")]
     return [
         [*speak, "--device", options.device, "--force"],
-        [*floor, "--system", "griffin-lim", "--iterations", "60", "--force"],
+        [*floor, "--system", "griffin-lim", "--iterations", "60", "--mel", mel, "--force"],
         [*export, *(["--force"] if options.force else [])],
     ]
+
+
+def _mel(checkpoint: str) -> str:
+    """The convention that Griffin-Lim starts from: the checkpoint's own, where it has a name."""
+    name = preset_name(load_config(checkpoint_folder(checkpoint))[0].mel)
+    return name if name in MEL_PRESETS else "default"
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -480,6 +480,23 @@ def test_a_floor_whose_record_was_not_written_before_a_kill_is_still_the_floor(f
     assert again.summary["floor"]["systems"] == ["griffin-lim", "mel-consistency"]
 
 
+def test_the_floor_is_made_from_mels_as_fine_as_the_systems(folders, evaluate, tmp_path):
+    for name, mel in (("good", "10ms"), ("bad", "other")):
+        rows = [{"output": path.name, "mel": mel} for path in folders[name].glob("*.wav")]
+        (folders[name] / "synthesis.json").write_text(json.dumps({"outputs": rows}))
+    options = ["--reference", folders["recordings"], *FLOORED, "--floor", 1]
+    run = evaluate(*options, "--estimate", folders["good"], folders["bad"])
+    assert [s["origin"]["mel"] for s in run.summary["systems"] if s["floor"]] == ["10ms", "10ms"]
+    assert [line for line in run.errors if "made from mels" in line] == [
+        "diffwave evaluate: bad: made from mels 'other', the floor from '10ms' (--mel)"
+    ]
+    asked = evaluate(*options, "--estimate", folders["good"], "--mel", "default", report=tmp_path / "asked")
+    assert [s["origin"]["mel"] for s in asked.summary["systems"] if s["floor"]] == ["default", "default"]
+    assert any("good: made from mels '10ms', the floor from 'default'" in line for line in asked.errors)
+    # A floor of other mels is not gone on with.
+    assert evaluate(*options, "--estimate", folders["good"], "--resume", report=tmp_path / "asked").code == 2
+
+
 def test_very_short_recordings_do_not_end_the_run(tmp_path, evaluate):
     for name, samples in (("a", 16000), ("b", 100), ("c", 300), ("d", 1)):
         for folder in ("recordings", "system"):

@@ -62,10 +62,20 @@ def test_what_is_printed_can_be_typed(
     assert mushra.main(arguments(root, listed, "--force", "--seed", "7")) == 0
     shown = [shlex.split(line.removeprefix("+ diffwave ")) for line in capsys.readouterr().err.splitlines()]
     assert shown == run
+    assert run[1][run[1].index("--mel") + 1] == "default"
     assert run[2][-1] == "--force"
     assert "7" in run[2]
     assert diffwave(run[1]) == 0
     assert len(list((root.parent / "out/systems/griffin-lim-60").glob("*.wav"))) == 2
+
+
+def test_griffin_lim_starts_from_mels_as_fine_as_the_checkpoints(
+    root: Path, listed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = list[list[str]]()
+    monkeypatch.setattr(mushra, "diffwave", lambda command: run.append(command) or 0)
+    assert mushra.main(arguments(root, listed, "--checkpoint", "10ms")) == 0
+    assert run[1][run[1].index("--mel") + 1] == "10ms"
 
 
 def test_a_command_that_fails_ends_it(
@@ -82,6 +92,7 @@ def test_a_command_that_fails_ends_it(
         (("--items", "3"), "--items: expected 1 to 2"),
         (("--items", "0"), "--items: expected 1 to 2"),
         (("--system", "diffwave=."), "expected each name once, and neither diffwave nor griffin-lim-60; got diffwave"),
+        (("--checkpoint", "nowhere"), "nowhere: expected a checkpoint folder"),
         (("--system", "other=nowhere"), "--system other: expected a folder of audio; there is no nowhere"),
     ],
 )
