@@ -1,13 +1,14 @@
 """Model cards: what a checkpoint is, in Markdown, as the Hugging Face hub shows a ``README.md``.
 
 A card says what the checkpoint says of itself. What is not recorded there is left out: above all the license, which
-depends on the data and is its publisher's to state.
+depends on the data and is its publisher's to state (``diffwave export --license``).
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
 import shlex
 from collections.abc import Sequence
 from typing import Any
@@ -15,10 +16,11 @@ from typing import Any
 from diffwave.checkpoint import Checkpoint
 from diffwave.config import ModelConfig, SamplingConfig
 
-_HUB = "---\nlibrary_name: diffwave\ntags: [vocoder, diffusion, speech, text-to-speech]\nsample_rate: {}\n---"
+_HUB = "---\nlibrary_name: diffwave\ntags: [vocoder, diffusion, speech, text-to-speech]\nsample_rate: {}{}\n---"
 _LOG = {"ln": "natural logarithm", "log10": "logarithm to base 10", "db01": "20 log10, shifted and clipped to 0..1"}
 _FRAMING = {"hop": "frame i is centred at (i + 1/2) hop", "centre": "frame i is centred at i hop"}
 # Label, key of the checkpoint's story, unit.
+_LICENSE = (("of the weights", "license", ""),)
 _DATA = (
     ("corpus", "data", ""),
     ("utterances", "utterances", ""),
@@ -38,6 +40,9 @@ _TRAINING = (
     ("micro-batches of an iteration and process", "accumulate", ""),
     ("learning rate", "learning_rate", ""),
     ("loss", "loss", ""),
+    ("noise levels weighted", "noise_weighting", ""),
+    ("errors weighted", "error_weighting", ""),
+    ("weight of the STFT distance in the loss", "stft_weight", ""),
     ("moving average of the weights", "ema_decay", ""),
     ("precision", "precision", ""),
     ("time", "hours", " h"),
@@ -45,6 +50,7 @@ _TRAINING = (
     ("processes", "processes", ""),
     ("seed", "seed", ""),
 )
+_TERMS = ("noise_weighting", "error_weighting", "stft_weight")  # of the loss, each of them optional
 _REFINER = (
     ("iterations of the refiner", "iterations", ""),
     ("outputs that it learned from", "crops", ""),
@@ -75,7 +81,7 @@ def model_card(checkpoint: Checkpoint, name: str) -> str:
     name = " ".join(name.split()) or "model"
     parameters = sum(weight.numel() for weight in checkpoint.weights.values())
     sections = [
-        _HUB.format(config.mel.sample_rate),
+        _HUB.format(config.mel.sample_rate, _hub_license(story)),
         f"# {_escape(name)}",
         "A [DiffWave](https://arxiv.org/abs/2009.09761) vocoder: a diffusion model that turns log-mel spectrograms of "
         f"speech into audio at {config.mel.sample_rate} Hz, one channel.",
@@ -87,6 +93,7 @@ def model_card(checkpoint: Checkpoint, name: str) -> str:
         _training(story),
         _figures(story),
         _limitations(story),
+        _section("License", _known(story, _LICENSE)),
         _section("Made with", _known(story, _SOFTWARE)),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
@@ -166,7 +173,9 @@ def _training(story: dict[str, Any]) -> str:
     weights = "of the best validation of the run" if story.get("best") is True else None
     refiner = story.get("refiner")
     rows = _known(refiner, _REFINER) if isinstance(refiner, dict) else []
-    return _section("Training", _known({**story, "hours": hours, "weights": weights}, _TRAINING) + rows)
+    # Nothing is said of the terms that the loss is without.
+    used = {name: value for name, value in story.items() if name not in _TERMS or value not in ("none", 0)}
+    return _section("Training", _known({**used, "hours": hours, "weights": weights}, _TRAINING) + rows)
 
 
 def _figures(story: dict[str, Any]) -> str:
@@ -189,15 +198,26 @@ def _figures(story: dict[str, Any]) -> str:
 
 def _limitations(story: dict[str, Any]) -> str:
     origin = "they tell how the run went, on few utterances of its own validation; `diffwave evaluate` compares models."
+    unlicensed = "The license of the weights is not recorded in the checkpoint; whoever publishes them states it."
     lines = [
         "It speaks mels of the convention above and no others, and does not turn text into mels.",
         f"Figures: {origin if _figures(story) else 'none are recorded; listen, or run `diffwave evaluate`, first.'}",
         "Voices, languages and recording conditions that are not in the training data may sound worse; music and "
         "several voices at once are not what it was made for.",
         "PESQ hardly hears phase, and no figure here is a listening test.",
-        "The license of the weights is not recorded in the checkpoint; whoever publishes them states it.",
+        *([] if _license(story) else [unlicensed]),
     ]
     return "## Limitations\n\n" + "\n".join(f"- {line}" for line in lines)
+
+
+def _license(story: dict[str, Any]) -> str:
+    """License of the weights, if whoever exported them has stated it."""
+    return _value(story.get("license"))
+
+
+def _hub_license(story: dict[str, Any]) -> str:
+    """The hub's line for it, which knows identifiers in small letters."""
+    return f"\nlicense: {_license(story).lower()}" if re.fullmatch(r"[\w.+-]+", _license(story)) else ""
 
 
 def _section(title: str, rows: Sequence[Row], note: str = "") -> str:

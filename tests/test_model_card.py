@@ -147,6 +147,21 @@ def test_front_matter_is_yaml_and_claims_no_license(checkpoint: Checkpoint) -> N
     }
 
 
+@pytest.mark.parametrize(("name", "known"), [("Apache-2.0", "apache-2.0"), ("as the data's | own", None)])
+def test_a_license_that_was_stated_is_in_the_card(checkpoint: Checkpoint, name: str, known: str | None) -> None:
+    text = card(checkpoint, {**STORY, "license": name})
+    assert rows(text)["of the weights"].replace("\\", "") == name
+    assert "whoever publishes them" not in text
+    assert yaml.safe_load(text.split("---\n", 2)[1]).get("license") == known
+
+
+def test_the_card_tells_what_the_loss_was_made_of(checkpoint: Checkpoint) -> None:
+    weighted = {"noise_weighting": "logit_normal", "error_weighting": "none", "stft_weight": 0.0}
+    shown = rows(card(checkpoint, {**STORY, **weighted}))
+    assert shown["noise levels weighted"] == "logit\\_normal"
+    assert not [label for label in shown if label.startswith(("errors weighted", "weight of the STFT"))]
+
+
 @pytest.mark.parametrize("name", ["my-model", 'it\'s "mine" \\ now'])
 def test_the_code_of_a_card_runs(
     checkpoint: Checkpoint, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

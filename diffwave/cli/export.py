@@ -43,6 +43,8 @@ def parser() -> argparse.ArgumentParser:
     )
     rounds = "default rounds of the refiner, if the checkpoint has one"
     result.add_argument("--refinements", type=count_argument, default=None, metavar="N", help=rounds)
+    terms = "of the weights, such as apache-2.0, for the model card; nothing is said of it otherwise"
+    result.add_argument("--license", metavar="NAME", help=terms)
     result.add_argument("--force", action="store_true", help="replace files that exist")
     return result
 
@@ -58,7 +60,10 @@ def main(arguments: list[str]) -> int:
     check_output(options.output, names, options.force)
     _check_run(options.run_dir, CONFIG_NAME)
     checkpoint = load_checkpoint(checkpoint_folder(options.run_dir))
-    checkpoint = dataclasses.replace(checkpoint, config=_with_sampling(checkpoint.config, options))
+    config, story = _with_sampling(checkpoint.config, options), checkpoint.training
+    if options.license is not None:
+        story = {**story, "license": options.license}
+    checkpoint = dataclasses.replace(checkpoint, config=config, training=story)
     write_checkpoint(options.output, checkpoint, options.half)
     return 0
 
@@ -94,6 +99,8 @@ def _main_onnx(options: argparse.Namespace) -> int:
 
     if options.half:
         raise InputError("--half: expected --to safetensors, for ONNX files are in float32; got --to onnx")
+    if options.license is not None:
+        raise InputError("--license: expected --to safetensors, for ONNX files have no model card; got --to onnx")
     if (options.output / WEIGHTS_NAME).exists():
         raise InputError(f"--output {options.output}: expected a folder of its own; it holds {WEIGHTS_NAME}")
     names = (CONDITIONER_NAME, STEP_NAME, REFINER_NAME, CONFIG_NAME)

@@ -13,6 +13,8 @@ from diffwave.cli.main import main
 from diffwave.model_card import model_card
 from diffwave.vocoder import Vocoder
 
+LICENSE = ("--license", "CC-BY-4.0")
+
 
 def test_export_changes_only_what_was_asked_for(tiny_checkpoint: Path, tmp_path: Path) -> None:
     folder = tmp_path / "model"
@@ -58,12 +60,18 @@ def test_the_card_tells_of_what_was_exported(
     tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "my-model"
-    assert main(["export", str(tiny_checkpoint), "-o", str(folder), "--steps", "7", "--sampler", "ddpm"]) == 0
+    assert main(["export", str(tiny_checkpoint), "-o", str(folder), "--steps", "7", "--sampler", "ddpm", *LICENSE]) == 0
     assert "README.md" in capsys.readouterr().out
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert card == model_card(load_checkpoint(folder), "my-model")
     assert "# my-model" in card
     assert "7 network calls, ddpm" in card
+    assert "license: cc-by-4.0" in card
+    # It stays with the weights, whatever is made of them.
+    again = tmp_path / "again"
+    assert main(["export", str(folder), "-o", str(again)]) == 0
+    assert load_checkpoint(again).training["license"] == "CC-BY-4.0"
+    assert main(["export", str(folder), "-o", str(tmp_path / "onnx"), "--to", "onnx", *LICENSE]) == 2
 
 
 def test_a_run_its_best_weights_and_a_run_that_has_none(
