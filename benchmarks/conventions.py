@@ -113,7 +113,7 @@ def page(results: dict[str, Any]) -> str:
         lines.append(f"| {name} | {np.mean(found):.3f} | {change} |")
     lines += [
         "",
-        f"The packaged checkpoint as it is shipped, {results['utterances']} utterances of `val`, the same noise. "
+        f"The `default` checkpoint as it speaks, {results['utterances']} utterances of `val`, the same noise. "
         "Differences are paired with the first row: mean and 95 % interval (bootstrap).",
         "",
         "**Framing.** librosa centres frame `i` at `i * hop`, HiFi-GAN (and this model) at `(i + 1/2) * hop`. From "

@@ -91,7 +91,7 @@ class Vocoder(TtsCalls):
         """Load a checkpoint folder, or one that the package ships.
 
         Args:
-            name_or_path: ``default``, or a folder with ``model.safetensors`` and ``config.json``.
+            name_or_path: ``default``, ``10ms``, or a folder with ``model.safetensors`` and ``config.json``.
             device, backend, precision, graphs: see :class:`Vocoder`.
 
         Raises:

@@ -71,8 +71,10 @@ CONVENTIONS: dict[str, MelConvention] = {
     for convention in (
         # jik876/hifi-gan config_v1.json and meldataset.py; BigVGAN 22k and Matcha-TTS have the same.
         MelConvention(_HIFIGAN_22K, name="hifigan-22k"),
-        # The same at 16 kHz: what the packaged checkpoint was trained on.
+        # The same at 16 kHz: what the packaged default was trained on.
         MelConvention(MelConfig(), name="hifigan-16k"),
+        # What the packaged 10ms was trained on.
+        MelConvention(mel_preset("10ms"), name="10ms"),
         # NeMo's fastpitch_align_v1.05.yaml: centred, log(mel + 1e-5) for the floor. Its HiFi-GAN has hop framing.
         MelConvention(_CENTRE_22K, name="nemo-22k"),
         # torchaudio.pipelines.TACOTRON2_*, NVIDIA/tacotron2.
