@@ -319,6 +319,17 @@ def test_the_page_reads_canned_results(results: Path, capsys: pytest.CaptureFixt
     assert all(f"      python ... --variants {name}" in page for name in ("default", "clean", LMNT))
 
 
+def test_a_page_of_the_two_codes_alone_does_not_speak_of_levers(results: Path) -> None:
+    for path in results.glob("*-[01].json"):
+        if path.name[:-7] not in ("default", LMNT):
+            path.unlink()
+    assert ablate.main(["--output", str(results), "--page", "--docs", str(results / "docs")]) == 0
+    page = (results / "docs/ablation.md").read_text()
+    assert page.startswith(f"# `default` beside `{LMNT}`\n")
+    assert "**Reading.** `default` − `lmnt-com` in PESQ-WB: +0.8" in page
+    assert not re.search("lever|not run|Better than|changes one thing", page)
+
+
 def test_the_peer_is_compared_as_it_speaks_too(results: Path) -> None:
     for seed in (0, 1):
         path = results / f"{LMNT}-{seed}.json"
