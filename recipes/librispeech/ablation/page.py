@@ -66,8 +66,8 @@ def _asked(document: dict[str, Any], seeds: list[int]) -> str:
 
 
 def _levers(document: dict[str, Any]) -> bool:
-    """Whether anything but the two codes' own settings was tried."""
-    return any(row["name"] not in (DEFAULT, LMNT) for row in document["rows"])
+    """Whether it is about variants, not about the two codes alone."""
+    return {row["name"] for row in document["rows"]} != {DEFAULT, LMNT}
 
 
 def _where(document: dict[str, Any]) -> str:
