@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -188,8 +189,14 @@ def checkpoint_folder(name_or_path: str | Path) -> Path:
     if folder.is_dir():
         return folder
     if folder.is_file():
-        hint = " (checkpoints of others become one with diffwave import)" * (folder.suffix in (".pt", ".pth", ".ckpt"))
-        expected = f"expected a folder with {CONFIG_NAME} and {WEIGHTS_NAME}{hint}"
-        raise CheckpointError(f"{name_or_path}: {expected}; got a file")
+        raise CheckpointError(f"{name_or_path}: expected {_instead_of(folder)}; got a file")
     names = " or ".join(map(repr, packaged))
     raise CheckpointError(f"{name_or_path}: expected a checkpoint folder or {names}; there is no such folder")
+
+
+def _instead_of(file: Path) -> str:
+    """What to give instead of a file."""
+    if fnmatch(file.name, "training-*.pt"):
+        return "the folder of the run, which is a checkpoint, not one of its states"
+    hint = " (checkpoints of others become one with diffwave import)" * (file.suffix in (".pt", ".pth", ".ckpt"))
+    return f"a folder with {CONFIG_NAME} and {WEIGHTS_NAME}{hint}"

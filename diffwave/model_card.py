@@ -217,7 +217,7 @@ def _license(story: dict[str, Any]) -> str:
 
 def _hub_license(story: dict[str, Any]) -> str:
     """The hub's line for it, which knows identifiers in small letters."""
-    return f"\nlicense: {_license(story).lower()}" if re.fullmatch(r"[\w.+-]+", _license(story)) else ""
+    return f'\nlicense: "{_license(story).lower()}"' if re.fullmatch(r"[\w.+-]+", _license(story)) else ""
 
 
 def _section(title: str, rows: Sequence[Row], note: str = "") -> str:

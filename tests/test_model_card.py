@@ -147,7 +147,7 @@ def test_front_matter_is_yaml_and_claims_no_license(checkpoint: Checkpoint) -> N
     }
 
 
-@pytest.mark.parametrize(("name", "known"), [("Apache-2.0", "apache-2.0"), ("as the data's | own", None)])
+@pytest.mark.parametrize(("name", "known"), [("Apache-2.0", "apache-2.0"), ("no", "no"), ("as the data's | own", None)])
 def test_a_license_that_was_stated_is_in_the_card(checkpoint: Checkpoint, name: str, known: str | None) -> None:
     text = card(checkpoint, {**STORY, "license": name})
     assert rows(text)["of the weights"].replace("\\", "") == name

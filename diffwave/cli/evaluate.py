@@ -87,9 +87,11 @@ def main(arguments: list[str]) -> int:
     _open_report(options)
     mel = options.mel or floor_mel(systems)
     floors = make_floors(systems, options.reference, options.report, options.floor, options.speaker, mel)
-    remarks = other_mels(systems, mel) if floors else []
     systems += floors
-    journal = Journal(options.report, _request(options, systems, metrics, settings) | {"floor_mel": mel})
+    remarks = other_mels(systems)
+    if options.mel and not floors:
+        remarks.append(f"--mel: of no effect, for no floor was made; {why_none(systems, options.floor)}")
+    journal = Journal(options.report, _request(options, systems, metrics, settings))
     try:
         if options.resume:
             journal.resume()

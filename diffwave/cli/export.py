@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     )
     rounds = "default rounds of the refiner, if the checkpoint has one"
     result.add_argument("--refinements", type=count_argument, default=None, metavar="N", help=rounds)
-    terms = "of the weights, such as apache-2.0, for the model card; nothing is said of it otherwise"
+    terms = "of the weights, such as apache-2.0, for the model card (default: what the checkpoint says, if anything)"
     result.add_argument("--license", metavar="NAME", help=terms)
     result.add_argument("--force", action="store_true", help="replace files that exist")
     return result

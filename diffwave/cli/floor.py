@@ -17,18 +17,39 @@ ALL_FLOORS = "every system here is made without a network"
 NOT_MADE = f"no recording of up to {_LONGEST:g} s could be used to make one"
 
 
-def floor_mel(systems: list[System]) -> str:
-    """The preset of mels that most of the systems were made from, as far as their records say; else ``default``."""
+def floor_preset(name: object) -> str:
+    """The preset of mels that a floor of ``name``'s starts from: itself, or ``default`` where there can be none."""
     from diffwave.config import MEL_PRESETS
 
-    known = [mel for system in systems if (mel := system.origin.get("mel")) in MEL_PRESETS]
+    # From a logarithm that is clipped no waveform can be found.
+    known = isinstance(name, str) and name in MEL_PRESETS and MEL_PRESETS[name].log != "db01"
+    return str(name) if known else "default"
+
+
+def floor_mel(systems: list[System]) -> str:
+    """The preset of mels that most of the systems were made from, as far as their records say; else ``default``."""
+    known = [mel for mel in _mels(systems).values() if floor_preset(mel) == mel]
     return max(known, key=known.count) if known else "default"
 
 
-def other_mels(systems: list[System], mel: str) -> list[str]:
-    """A line for each system that was made from other mels than the floor, which says less of it then."""
-    made = [(system.name, system.origin.get("mel", mel)) for system in systems]
-    return [f"{name}: made from mels {own!r}, the floor from {mel!r} (--mel)" for name, own in made if own != mel]
+def other_mels(systems: list[System]) -> list[str]:
+    """A line for each system that was made from other mels than a floor, which says less of it then."""
+    from diffwave.evaluation.summary import FLOORS
+
+    floors = {system.name for system in systems if system.origin.get("baseline") in FLOORS}
+    mels = _mels(systems)
+    return [
+        f"{name}: made from mels {own!r}, {floor} from {mels[floor]!r}"
+        for name, own in mels.items()
+        for floor in mels
+        if floor in floors and name not in floors and own != mels[floor]
+    ]
+
+
+def _mels(systems: list[System]) -> dict[str, str]:
+    """The preset, or ``other``, of each system whose record names one; copies of recordings have none."""
+    found = {system.name: system.origin.get("mel") for system in systems if system.origin.get("baseline") != "copy"}
+    return {name: mel for name, mel in found.items() if isinstance(mel, str)}
 
 
 def make_floors(
@@ -52,7 +73,8 @@ def make_floors(
     recordings = _floor_recordings(systems[0], count)
     floors = []
     for name in FLOORS:
-        folder = report / "floor" / name
+        # One of other mels, which an evaluation may have left that did not end, is not gone on with.
+        folder = report / "floor" / (name if mel == "default" else f"{name}-{mel}")
         _make_floor(_settings(name, mel), recordings, folder)
         if not any((folder / f"{key}.wav").is_file() for key in recordings):
             return []

@@ -19,10 +19,11 @@ from pathlib import Path
 from diffwave.checkpoint import checkpoint_folder, load_config
 from diffwave.cli.arguments import CommandParser, count_argument, path_argument
 from diffwave.cli.errors import one_line, user_errors
+from diffwave.cli.floor import floor_preset
 from diffwave.cli.listen_export import system_argument
 from diffwave.cli.main import main as diffwave
 from diffwave.cli.plan import InputError
-from diffwave.config import MEL_PRESETS, preset_name
+from diffwave.config import preset_name
 
 _NAME = "mushra.py"
 _SPLIT = Path(__file__).resolve().parent / "splits" / "test.txt"
@@ -90,8 +91,11 @@ def commands(options: argparse.Namespace, mel: str) -> list[list[str]]:
 
 def _mel(checkpoint: str) -> str:
     """The convention that Griffin-Lim starts from: the checkpoint's own, where it has a name."""
-    name = preset_name(load_config(checkpoint_folder(checkpoint))[0].mel)
-    return name if name in MEL_PRESETS else "default"
+    own = preset_name(load_config(checkpoint_folder(checkpoint))[0].mel)
+    mel = floor_preset(own)
+    if mel != own:
+        print(f"{_NAME}: Griffin-Lim starts from {mel!r} mels, for it has none like the checkpoint's", file=sys.stderr)
+    return mel
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -318,7 +318,12 @@ def test_checkpoints_that_cannot_be_used(synthesize, inputs, output, speech, tin
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("model.safetensors", "model.safetensors; got a file"), ("weights.pt", "import); got a file")]
+    ("name", "said"),
+    [
+        ("model.safetensors", "model.safetensors; got a file"),
+        ("weights.pt", "import); got a file"),
+        ("training-00000500.pt", "the folder of the run"),
+    ],
 )
 def test_a_file_is_no_checkpoint_folder(synthesize, inputs, output, speech, tmp_path, name, said):
     write_wav(inputs / "a.wav", speech)

@@ -488,13 +488,38 @@ def test_the_floor_is_made_from_mels_as_fine_as_the_systems(folders, evaluate, t
     run = evaluate(*options, "--estimate", folders["good"], folders["bad"])
     assert [s["origin"]["mel"] for s in run.summary["systems"] if s["floor"]] == ["10ms", "10ms"]
     assert [line for line in run.errors if "made from mels" in line] == [
-        "diffwave evaluate: bad: made from mels 'other', the floor from '10ms' (--mel)"
+        f"diffwave evaluate: bad: made from mels 'other', {floor} from '10ms'"
+        for floor in ("griffin-lim", "mel-consistency")
     ]
     asked = evaluate(*options, "--estimate", folders["good"], "--mel", "default", report=tmp_path / "asked")
     assert [s["origin"]["mel"] for s in asked.summary["systems"] if s["floor"]] == ["default", "default"]
-    assert any("good: made from mels '10ms', the floor from 'default'" in line for line in asked.errors)
-    # A floor of other mels is not gone on with.
-    assert evaluate(*options, "--estimate", folders["good"], "--resume", report=tmp_path / "asked").code == 2
+    assert any("good: made from mels '10ms', griffin-lim from 'default'" in line for line in asked.errors)
+    # A floor of other mels is not gone on with, whether rows were written after it or not.
+    again = [*options, "--estimate", folders["good"], "--resume"]
+    assert evaluate(*again, report=tmp_path / "asked").code == 2
+    (tmp_path / "asked" / "journal.jsonl").unlink()
+    own = evaluate(*again, report=tmp_path / "asked")
+    (floor,) = (tmp_path / "asked" / "floor").glob("griffin-lim-10ms/*.wav")
+    other = tmp_path / "asked" / "floor" / "griffin-lim" / floor.name
+    assert floor.read_bytes() != other.read_bytes()
+    assert [s["origin"]["mel"] for s in own.summary["systems"] if s["floor"]] == ["10ms", "10ms"]
+
+    # With a floor of one's own nothing is made; what it says less of is told all the same.
+    mine = evaluate(*options, "--estimate", folders["good"], f"mine={other.parent}", "--mel", "10ms", "--common",
+                    report=tmp_path / "mine")  # fmt: skip
+    assert any("good: made from mels '10ms', mine from 'default'" in line for line in mine.errors)
+    assert any("--mel: of no effect" in line for line in mine.errors)
+
+
+def test_mels_that_no_floor_can_be_made_from_and_copies_do_not_decide_the_floors(folders, evaluate):
+    for name, record in (("good", {"mel": "lmnt-22k"}), ("bad", {"baseline": "copy", "mel": "10ms"})):
+        rows = [{"output": path.name, **record} for path in folders[name].glob("*.wav")]
+        (folders[name] / "synthesis.json").write_text(json.dumps({"outputs": rows}))
+    run = evaluate("--reference", folders["recordings"], *FLOORED, "--floor", 1,
+                   "--estimate", folders["good"], folders["bad"])  # fmt: skip
+    assert [s["origin"]["mel"] for s in run.summary["systems"] if s["floor"]] == ["default", "default"]
+    told = [line for line in run.errors if "made from mels" in line]
+    assert [line.split(": ")[1] for line in told] == ["good", "good"]
 
 
 def test_very_short_recordings_do_not_end_the_run(tmp_path, evaluate):

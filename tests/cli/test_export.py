@@ -66,7 +66,7 @@ def test_the_card_tells_of_what_was_exported(
     assert card == model_card(load_checkpoint(folder), "my-model")
     assert "# my-model" in card
     assert "7 network calls, ddpm" in card
-    assert "license: cc-by-4.0" in card
+    assert 'license: "cc-by-4.0"' in card
     # It stays with the weights, whatever is made of them.
     again = tmp_path / "again"
     assert main(["export", str(folder), "-o", str(again)]) == 0

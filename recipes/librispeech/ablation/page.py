@@ -171,8 +171,9 @@ def _beside_floors(document: dict[str, Any]) -> list[str]:
 
 def _notes(document: dict[str, Any]) -> list[str]:
     notes = []
-    if document["missing"] and _levers(document):
-        lines = "\n".join(f"- {name}: {why}" for name, why in document["missing"].items())
+    missing = {name: why for name, why in document["missing"].items() if _levers(document) or why != "not run"}
+    if missing:
+        lines = "\n".join(f"- {name}: {why}" for name, why in missing.items())
         notes.append(f"**Not in the table.**\n\n{lines}")
     if document["missing_metrics"]:
         notes.append(f"Not measured, for want of the metric: {', '.join(document['missing_metrics'])}.")
