@@ -8,14 +8,15 @@ EXTRAS ?= dev
 
 .PHONY: demo test lint install results results-test bench bench-gpu clean
 
-# The stamp is newer than pyproject.toml and the C kernel when the environment fits them.
-$(VENV)/installed: pyproject.toml $(wildcard diffwave/kernels/csrc/*)
+# The stamp, one for each choice of extras, is newer than pyproject.toml and the C kernel when the environment fits them.
+INSTALLED := $(VENV)/installed-$(EXTRAS)
+$(INSTALLED): pyproject.toml $(wildcard diffwave/kernels/csrc/*)
 	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"diffwave needs Python 3.11 or newer; {sys.executable} is {v.major}.{v.minor}. Choose another: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
 	touch $@
 
-install: $(VENV)/installed
+install: $(INSTALLED)
 
 demo: install
 	$(BIN)/diffwave demo --output $(OUTPUT)

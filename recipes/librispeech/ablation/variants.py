@@ -106,13 +106,15 @@ VARIANTS = (
     Variant(
         "ema-0.99",
         ("train.ema_decay=0.99",),
-        "A short average of the weights: it forgets the beginning, which in a short training is much of it.",
+        "A short average of the weights: it forgets the beginning, which in a short training is much of it. The average "
+        "starts shorter still, (1 + n) / (10 + n) after n iterations, so that up to 890 this is the default to the bit.",
         "Karras et al. 2024, EDM2, on the length of the average",
     ),
     Variant(
         "ema-0.9999",
         ("train.ema_decay=0.9999",),
-        "A long average of the weights, as image models have it.",
+        "A long average of the weights, as image models have it. For the same reason it is the default up to 8,990 "
+        "iterations.",
         "Ho et al. 2020, DDPM",
     ),
     Variant(
