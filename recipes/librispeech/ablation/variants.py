@@ -106,8 +106,8 @@ VARIANTS = (
     Variant(
         "ema-0.99",
         ("train.ema_decay=0.99",),
-        "A short average of the weights: it forgets the beginning, which in a short training is much of it. The average "
-        "starts shorter still, (1 + n) / (10 + n) after n iterations, so that up to 890 this is the default to the bit.",
+        "A short average of the weights: it forgets the beginning, which in a short training is much of it. Averages "
+        "start shorter still, (1 + n) / (10 + n) after n iterations, so that up to 890 this is the default to the bit.",
         "Karras et al. 2024, EDM2, on the length of the average",
     ),
     Variant(
