@@ -69,7 +69,7 @@ def test_of_a_finer_mel_it_says_nearly_the_same(packaged: Checkpoint) -> None:
     new = dataclasses.replace(old, mel=mel, network=network)
     theirs = _estimates(packaged.build(), old, speech)
     warm, cold = (_estimates(each, new, speech) for each in (_warm(packaged, new), _new(new)))
-    assert (warm - theirs).square().mean() < 0.1 * theirs.square().mean()
+    assert (warm - theirs).square().mean() < 0.15 * theirs.square().mean()
     assert (cold - theirs).square().mean() > 0.5 * theirs.square().mean()
 
 
