@@ -6,9 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from diffwave.listening.answer_scores import SCALES
 from diffwave.listening.comparisons import Comparison, comparisons
 from diffwave.listening.formats import BS1116
-from diffwave.listening.ratings import SCALES, Answers, Choice, Rating
+from diffwave.listening.ratings import Answers, Choice, Rating
 from diffwave.listening.scores import (
     Difference,
     ItemScore,

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diffwave.listening.ratings import SCALES, Choice
+from diffwave.listening.answer_scores import SCALES
+from diffwave.listening.ratings import Choice
 from diffwave.listening.scores import cut_interval
 from diffwave.statistics import (
     Interval,

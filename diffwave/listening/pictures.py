@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diffwave.listening.analysis import Analysis
+from diffwave.listening.answer_scores import SCALES
 from diffwave.listening.design import SYSTEM
-from diffwave.listening.ratings import SCALES
 from diffwave.listening.summary import MEASURES, number, without
 from diffwave.statistics import Interval, cluster_means
 

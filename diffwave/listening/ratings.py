@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from diffwave.listening.answer_scores import SCALES, RefusedError, choice_score, number
 from diffwave.listening.design import ANCHOR, PAIR_METHODS, REFERENCE, SYSTEM, ListeningTest, Stimulus, Trial
 from diffwave.listening.documents import ListeningError
 from diffwave.listening.formats import BS1116, DETECTION, Answer
@@ -14,7 +14,6 @@ from diffwave.listening.words import counted
 
 # What webMUSHRA calls the hidden reference of every page.
 _WEBMUSHRA_REFERENCE = "reference"
-SCALES = {"mushra": (0.0, 100.0), "acr": (1.0, 5.0), "cmos": (-3.0, 3.0), BS1116: (1.0, 5.0)}
 # Which kinds of result a test of each method may come back with: webMUSHRA offers a choice of pages.
 _ACCEPTED = {"mushra": ("mushra", BS1116), "acr": ("acr",)} | {name: (name, DETECTION) for name in PAIR_METHODS}
 _KIND_ORDER = {SYSTEM: 0, ANCHOR: 1, REFERENCE: 2}
@@ -98,10 +97,6 @@ class Answers:
     systems: dict[str, str]
 
 
-class _RefusedError(ValueError):
-    """An answer that cannot be used; the message says why."""
-
-
 def join(test: ListeningTest, answers: Sequence[Answer]) -> Answers:
     """Say of every answer what it is about.
 
@@ -126,7 +121,7 @@ def join(test: ListeningTest, answers: Sequence[Answer]) -> Answers:
             else:
                 choices.append(joiner.choice(answer))
             used.append(answer)
-        except _RefusedError as error:
+        except RefusedError as error:
             notes.append(f"{answer.place}: {error}; left out")
     if not used:
         raise ListeningError(f"no answer can be used; {notes[0]}")
@@ -199,9 +194,9 @@ class _Joiner:
         """A score with what it is about."""
         trial = self._trial(answer)
         stimulus = self._stimulus(trial, answer.stimulus)
-        score = _number(answer.answer, SCALES[answer.method])
+        score = number(answer.answer, SCALES[answer.method])
         if answer.method == BS1116:
-            score -= _number(answer.reference_answer, SCALES[BS1116])
+            score -= number(answer.reference_answer, SCALES[BS1116])
         return Rating(
             answer.listener,
             answer.session,
@@ -219,7 +214,7 @@ class _Joiner:
         trial = self._trial(answer)
         a, b = self._stimulus(trial, answer.stimulus), self._stimulus(trial, answer.other)
         if a.stimulus == b.stimulus:
-            raise _RefusedError(f"expected two different stimuli; got {a.stimulus!r} twice")
+            raise RefusedError(f"expected two different stimuli; got {a.stimulus!r} twice")
         turned = self.rank[a.system] > self.rank[b.system]
         first, second = (b, a) if turned else (a, b)
         return Choice(
@@ -229,7 +224,7 @@ class _Joiner:
             trial.item,
             first.system,
             second.system,
-            _choice_score(answer, turned),
+            choice_score(answer, turned),
             answer.answer,
             answer.page_ms,
             max(a.seconds, b.seconds),
@@ -237,7 +232,7 @@ class _Joiner:
 
     def _trial(self, answer: Answer) -> Trial:
         if answer.trial not in self.trials:
-            raise _RefusedError(f"trial {answer.trial!r} is not in the key")
+            raise RefusedError(f"trial {answer.trial!r} is not in the key")
         return self.trials[answer.trial]
 
     def _stimulus(self, trial: Trial, name: str) -> Stimulus:
@@ -248,39 +243,7 @@ class _Joiner:
             stimulus = self.stimuli[identifier]
             if name == (_WEBMUSHRA_REFERENCE if stimulus.kind == REFERENCE else stimulus.system):
                 return stimulus
-        raise _RefusedError(f"stimulus {name!r} is not one of trial {trial.trial!r}")
-
-
-def _choice_score(answer: Answer, turned: bool) -> float:
-    if answer.method == "cmos":
-        # The answer says how much better B is than A.
-        score = _number(answer.answer, SCALES["cmos"])
-        return score if turned else -score
-    if answer.method == DETECTION:
-        return _one_of(answer.answer, {"correct": 1.0, "incorrect": 0.0, "undecided": math.nan, "unknown": math.nan})
-    if answer.method == "ab":
-        return _one_of(answer.answer, {"a": 1.0 - turned, "b": 0.0 + turned, "none": math.nan})
-    if answer.x not in (answer.stimulus, answer.other):
-        raise _RefusedError(f"expected X to be A or B; got {answer.x!r}")
-    right = "a" if answer.x == answer.stimulus else "b"
-    return _one_of(answer.answer, {"a": 0.0, "b": 0.0} | {right: 1.0})
-
-
-def _one_of(answer: str, scores: dict[str, float]) -> float:
-    if answer not in scores:
-        raise _RefusedError(f"expected an answer {', '.join(scores)}; got {answer!r}")
-    return scores[answer]
-
-
-def _number(text: str, scale: tuple[float, float]) -> float:
-    low, high = scale
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not low <= value <= high:
-        raise _RefusedError(f"expected a score from {low:g} to {high:g}; got {text!r}")
-    return value
+        raise RefusedError(f"stimulus {name!r} is not one of trial {trial.trial!r}")
 
 
 def _runs(test: ListeningTest, method: str, used: Sequence[Answer]) -> tuple[Run, ...]:
