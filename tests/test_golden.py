@@ -1,8 +1,8 @@
 """The same samples as ever, to the bit: what a change of structure must not touch.
 
 Bits depend on the machine: hundreds of iterations of mel consistency make much of a rounding error. So digests are kept
-for each kind of machine that somebody has recorded them on, and elsewhere these tests are skipped. After a change that is
-meant to alter samples: ``python tests/test_golden.py`` records them anew.
+for each kind of machine that somebody has recorded them on, and elsewhere these tests are skipped. After a change that
+is meant to alter samples: ``python tests/test_golden.py`` records them anew.
 """
 
 from __future__ import annotations
