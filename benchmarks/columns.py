@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from diffwave.audio import read_samples, write_wav
+from diffwave.audio.file import read_samples, write_wav
 from diffwave.cli.main import main as diffwave
 from diffwave.evaluation.metrics import METRICS
 from diffwave.files import write_text

@@ -22,14 +22,14 @@ from unittest import mock
 import torch
 from torch import Tensor
 
-from diffwave.audio import read_audio
+from diffwave.audio.file import read_audio
 from diffwave.config import MelConfig
-from diffwave.consistency import MelConsistency
+from diffwave.dsp.noise import white_noise
 from diffwave.files import write_text
 from diffwave.kernels import native_consistency
-from diffwave.mel import MelSpectrogram
-from diffwave.noise import white_noise
-from diffwave.timing import Spread
+from diffwave.mel.consistency import MelConsistency
+from diffwave.mel.spectrogram import MelSpectrogram
+from diffwave.speed.timing import Spread
 from machine import environment
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -24,13 +24,13 @@ import torch
 from torch import Tensor
 
 from diffwave.adapters import HifiGanVocoder, MelConvention
-from diffwave.audio import read_audio
+from diffwave.audio.file import read_audio
 from diffwave.config import MelConfig, mel_preset
 from diffwave.evaluation.perceptual import pesq_wb
+from diffwave.evaluation.statistics import cluster_interval
 from diffwave.files import write_text
-from diffwave.mel import MelSpectrogram, MelWarning, mel_filterbank
-from diffwave.mel_values import doubt
-from diffwave.statistics import cluster_interval
+from diffwave.mel.spectrogram import MelSpectrogram, MelWarning, mel_filterbank
+from diffwave.mel.values import doubt
 from diffwave.vocoder import Vocoder
 from machine import environment
 

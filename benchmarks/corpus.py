@@ -25,11 +25,11 @@ import soundfile
 import torch
 
 from diffwave.bulk.cluster import LOCAL, Cluster
-from diffwave.bulk.plan import Shard, read_plan
-from diffwave.bulk.processes import Processes
-from diffwave.bulk.run import Order, Pool, synthesize_corpus
-from diffwave.bulk.settings import Request
-from diffwave.bulk.speaking import Setup
+from diffwave.bulk.corpus_run import Order, Pool, synthesize_corpus
+from diffwave.bulk.local_workers import Processes
+from diffwave.bulk.recorded_settings import Request
+from diffwave.bulk.utterances import Shard, read_plan
+from diffwave.bulk.worker import Setup
 from diffwave.cli.synthesize_corpus import read_input
 from diffwave.files import write_text
 from diffwave.vocoder import Vocoder

@@ -21,17 +21,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffwave.audio import read_audio
-from diffwave.baseline import mel_consistency
+from diffwave.audio.file import read_audio
 from diffwave.config import MelConfig, mel_preset
 from diffwave.evaluation.metrics import METRICS
 from diffwave.evaluation.perceptual import pesq_wb, stoi
 from diffwave.evaluation.run import mel_filters
 from diffwave.evaluation.spectral import spectral_scores
+from diffwave.evaluation.statistics import cluster_interval
 from diffwave.evaluation.synchrony import synchrony_difference
 from diffwave.files import write_text
-from diffwave.mel import MelSpectrogram
-from diffwave.statistics import cluster_interval
+from diffwave.mel.baseline import mel_consistency
+from diffwave.mel.spectrogram import MelSpectrogram
 from machine import environment
 
 ROOT = Path(__file__).resolve().parent.parent

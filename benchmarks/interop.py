@@ -26,8 +26,8 @@ import torch
 from torch import Tensor
 
 import interop_parity
-from diffwave.audio import read_audio
-from diffwave.checkpoint import Checkpoint, load_checkpoint
+from diffwave.audio.file import read_audio
+from diffwave.checkpoint.folder import Checkpoint, load_checkpoint
 from diffwave.config import BASE, ModelConfig
 from diffwave.evaluation.perceptual import pesq_wb
 from diffwave.files import write_text

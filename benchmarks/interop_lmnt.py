@@ -58,7 +58,7 @@ def write_model(folder: Path, params: Any, mel: Tensor) -> None:
     """A checkpoint by lmnt-com's learner, after one iteration of Adam."""
     from diffwave.learner import DiffWaveLearner
 
-    from diffwave.model import DiffWave
+    from diffwave.mel.prior import DiffWave
 
     torch.manual_seed(0)
     model = DiffWave(params)

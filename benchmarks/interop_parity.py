@@ -18,8 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffwave.audio import read_audio
-from diffwave.checkpoint import save_checkpoint
+from diffwave.audio.file import read_audio
+from diffwave.checkpoint.folder import save_checkpoint
 from diffwave.interop.importing import import_checkpoint
 from diffwave.vocoder import Vocoder
 from interop_lmnt import served, stir
@@ -188,7 +188,7 @@ def noise_of(noise: Tensor) -> Iterator[None]:
     def draw(_seed: int, index: int, samples: int, *_place: Any) -> Tensor:
         return noise[len(noise) - index, :samples]
 
-    with unittest.mock.patch("diffwave.denoising.white_noise", draw):
+    with unittest.mock.patch("diffwave.synthesis.denoising.white_noise", draw):
         yield
 
 

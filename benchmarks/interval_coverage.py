@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from diffwave.statistics import Interval, independent_interval, two_way_interval, two_way_share, wilson_interval
+from diffwave.evaluation.statistics import (
+    Interval,
+    independent_interval,
+    two_way_interval,
+    two_way_share,
+    wilson_interval,
+)
 from simulated_listeners import Spread, crossed, expected, on_scale
 
 SIMULATIONS = 500

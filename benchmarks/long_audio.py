@@ -25,10 +25,10 @@ import soundfile
 import torch
 from torch import Tensor
 
-from diffwave.checkpoint import Checkpoint, checkpoint_folder, save_checkpoint
+from diffwave.checkpoint.folder import Checkpoint, checkpoint_folder, save_checkpoint
 from diffwave.config import BASE
 from diffwave.files import write_text
-from diffwave.network import DiffWave
+from diffwave.network.diffwave import DiffWave
 from diffwave.vocoder import Vocoder
 from long_audio_page import page, picture
 from machine import environment

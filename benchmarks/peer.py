@@ -30,13 +30,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffwave.audio import read_audio
-from diffwave.checkpoint import Checkpoint, save_checkpoint
+from diffwave.audio.file import read_audio
+from diffwave.checkpoint.folder import Checkpoint, save_checkpoint
 from diffwave.config import BASE, ModelConfig, mel_preset
 from diffwave.diffusion import NoiseSchedule
 from diffwave.files import write_text
-from diffwave.mel import MelSpectrogram
-from diffwave.network import DiffWave
+from diffwave.mel.spectrogram import MelSpectrogram
+from diffwave.network.diffwave import DiffWave
 from machine import environment
 from peer_page import agrees, page
 

@@ -20,13 +20,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffwave.audio import read_audio
+from diffwave.audio.file import read_audio
 from diffwave.evaluation.perceptual import pesq_wb
+from diffwave.evaluation.statistics import cluster_interval
 from diffwave.files import write_text
 from diffwave.kernels.layers import ResidualLayer, Stack
 from diffwave.kernels.native import unavailable
 from diffwave.kernels.reference import project, residual_layer
-from diffwave.statistics import cluster_interval
 from diffwave.vocoder import Vocoder
 from machine import environment
 

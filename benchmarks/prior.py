@@ -20,12 +20,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from diffwave.audio import read_audio
+from diffwave.audio.file import read_audio
 from diffwave.config import DiffusionConfig, MelConfig
 from diffwave.evaluation.perceptual import pesq_wb
 from diffwave.files import write_text
-from diffwave.mel import MelSpectrogram
-from diffwave.model import make_prior
+from diffwave.mel.prior import make_prior
+from diffwave.mel.spectrogram import MelSpectrogram
 
 ROOT = Path(__file__).resolve().parent.parent
 EXPONENTS = (1.0, 0.75, 0.5)

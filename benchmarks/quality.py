@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import quality_other
-from diffwave.checkpoint import packaged_checkpoints
+from diffwave.checkpoint.folder import packaged_checkpoints
 from diffwave.files import write_text
 from diffwave.vocoder import Vocoder
 from quality_goals import best_floor

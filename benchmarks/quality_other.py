@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diffwave.audio import read_audio, write_wav
+from diffwave.audio.file import read_audio, write_wav
 from diffwave.evaluation.metrics import METRICS
 from diffwave.evaluation.pairs import EvaluationError, audio_files
 from quality_scores import evaluate, utterance_scores

@@ -7,7 +7,7 @@ from typing import Any
 
 import quality_goals
 import quality_other
-from diffwave.checkpoint import packaged_checkpoints
+from diffwave.checkpoint.folder import packaged_checkpoints
 from diffwave.config import mel_preset
 from diffwave.listening.words import counted
 from diffwave.vocoder import Vocoder

@@ -13,12 +13,12 @@ from typing import Any
 
 import torch
 
-from diffwave.checkpoint import CONFIG_NAME, WEIGHTS_NAME, checkpoint_folder
+from diffwave.checkpoint.folder import CONFIG_NAME, WEIGHTS_NAME, checkpoint_folder
+from diffwave.checkpoint.provenance import commit
 from diffwave.cli.main import main as diffwave
 from diffwave.devices import pick_device
 from diffwave.evaluation.pairs import audio_files
 from diffwave.files import write_text
-from diffwave.provenance import commit
 from machine import environment
 from quality_systems import System
 

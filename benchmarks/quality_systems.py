@@ -6,9 +6,9 @@ import re
 import shlex
 from dataclasses import dataclass
 
-from diffwave.baseline import GRIFFIN_LIM, MEL_CONSISTENCY
 from diffwave.config import MEL_PRESETS, MelConfig, ModelConfig, SamplingConfig
 from diffwave.config.sampling import SAMPLERS
+from diffwave.mel.baseline import GRIFFIN_LIM, MEL_CONSISTENCY
 
 DEFAULT, ALONE, AT_END = "default", "network alone", "consistent at the end"
 UNREFINED = "without the refiner"

@@ -30,7 +30,7 @@ import torch
 
 from diffwave.config import MelConfig
 from diffwave.files import write_text
-from diffwave.mel import MelSpectrogram
+from diffwave.mel.spectrogram import MelSpectrogram
 from machine import environment
 from serving_page import page
 

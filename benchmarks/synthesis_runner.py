@@ -52,8 +52,8 @@ class Ours:
         return self.vocoders[key]
 
     def _load(self, mode: Mode, choice: dict[str, str]) -> Any:
-        from diffwave.checkpoint import Checkpoint
-        from diffwave.network import DiffWave
+        from diffwave.checkpoint.folder import Checkpoint
+        from diffwave.network.diffwave import DiffWave
         from diffwave.vocoder import Vocoder
 
         name = self.model if mode["model"] == "base" else mode["model"]
@@ -85,8 +85,8 @@ class Ours:
 
     def roofline(self, mode: Mode, seconds: float, batch: int, limits: dict[str, float]) -> dict[str, Any]:
         """The least time that the network's work takes at these limits."""
-        from diffwave.roofline import roofline
-        from diffwave.timing import Limits
+        from diffwave.speed.roofline import roofline
+        from diffwave.speed.timing import Limits
 
         vocoder = self.vocoder(mode)
         frames = round(seconds * vocoder.sample_rate / vocoder.hop_length)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 import peer
-from diffwave.noise import white_noise
+from diffwave.dsp.noise import white_noise
 from peer import ROOT, STEPS, Runner, difference, rms, spread
 from synthesis_systems import PARAMETERS, REFERENCE, Case, PeerUnavailableError, System, install
 

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffwave.checkpoint import WEIGHTS_NAME
-from diffwave.training.states import states
+from diffwave.checkpoint.folder import WEIGHTS_NAME
+from diffwave.training.record.states import states
 from peer import ROOT, difference
 from training_runs import DEFAULT_MODEL, SMALL_MODEL, history, run, train, workplace
 

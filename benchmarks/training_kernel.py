@@ -14,14 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from diffwave.cli.train import compose_config
 from diffwave.config import TrainingConfig
-from diffwave.data import Crops, context_samples
+from diffwave.config.composing import compose_config
 from diffwave.kernels.native import unavailable
-from diffwave.network import DiffWave
+from diffwave.network.diffwave import DiffWave
+from diffwave.network.upsampling import MelUpsampler
+from diffwave.training.crops import Crops, context_samples
+from diffwave.training.distributed import Processes
 from diffwave.training.learner import Learner
-from diffwave.training.processes import Processes
-from diffwave.upsampling import MelUpsampler
 from peer import spread
 
 _WARM_UP = 2

@@ -48,7 +48,7 @@ class Peer:
         from diffwave.params import params
 
         from diffwave import learner
-        from diffwave.model import DiffWave
+        from diffwave.mel.prior import DiffWave
 
         self.inputs, self.device, self.params = inputs, device, params
         self.module, self.network = learner, DiffWave
@@ -120,9 +120,9 @@ class Ours:
 
     def __init__(self, inputs: dict[str, Any], device: torch.device) -> None:
         from diffwave.config import ModelConfig
-        from diffwave.data import Crops
-        from diffwave.document import from_dict
-        from diffwave.training.processes import Processes
+        from diffwave.config.document import from_dict
+        from diffwave.training.crops import Crops
+        from diffwave.training.distributed import Processes
 
         self.inputs, self.processes = inputs, Processes(device)
         self.model = from_dict(ModelConfig, inputs["model"])
@@ -147,7 +147,7 @@ class Ours:
 
     def learn(self) -> Learned:
         """Give the learner noise and steps in place of those that it draws."""
-        from diffwave.training.loss import Batch
+        from diffwave.training.loss.diffusion_loss import Batch
 
         self.learners.clear()
         learner, device = self.learner("float32"), self.processes.device

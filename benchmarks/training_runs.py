@@ -21,8 +21,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from diffwave.checkpoint import WEIGHTS_NAME
-from diffwave.training.states import states
+from diffwave.checkpoint.folder import WEIGHTS_NAME
+from diffwave.training.record.states import states
 from peer import ROOT, spread
 from training_speed import write_corpus
 
@@ -140,7 +140,7 @@ def growth(rows: list[tuple[int, float]]) -> dict[str, Any]:
 
 def resume(options: argparse.Namespace) -> dict[str, Any]:
     """Time and room that a state takes, and the time from the command to the first iteration after it."""
-    from diffwave.cli.train import compose_config
+    from diffwave.config.composing import compose_config
     from diffwave.training.trainer import Trainer
 
     with workplace(options) as (folder, data):

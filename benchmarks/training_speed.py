@@ -15,12 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 
-from diffwave.audio import read_audio, write_wav
+from diffwave.audio.file import read_audio, write_wav
 from diffwave.config import BASE, DataConfig, ModelConfig, mel_preset
-from diffwave.data import CropDataset, Crops, find_utterances
-from diffwave.document import to_dict
-from diffwave.mel import MelSpectrogram
-from diffwave.network import DiffWave
+from diffwave.config.document import to_dict
+from diffwave.corpus.selection import find_utterances
+from diffwave.mel.spectrogram import MelSpectrogram
+from diffwave.network.diffwave import DiffWave
+from diffwave.training.crops import CropDataset, Crops
 from peer import PEER_VERSION, ROOT, Runner, check_version, difference, install_peer, rms, spread
 
 FRAMES = 62

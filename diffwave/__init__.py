@@ -8,28 +8,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from diffwave.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+    from diffwave.checkpoint.folder import Checkpoint, load_checkpoint, save_checkpoint
     from diffwave.config import MelConfig, ModelConfig, mel_preset
     from diffwave.diffusion import NoiseSchedule, Sampler
-    from diffwave.mel import MelSpectrogram
-    from diffwave.network import DiffWave
+    from diffwave.mel.spectrogram import MelSpectrogram
+    from diffwave.network.diffwave import DiffWave
     from diffwave.vocoder import Vocoder
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Checkpoint": "diffwave.checkpoint",
-    "DiffWave": "diffwave.network",
+    "Checkpoint": "diffwave.checkpoint.folder",
+    "DiffWave": "diffwave.network.diffwave",
     "MelConfig": "diffwave.config",
-    "MelConsistency": "diffwave.consistency",
-    "MelSpectrogram": "diffwave.mel",
+    "MelConsistency": "diffwave.mel.consistency",
+    "MelSpectrogram": "diffwave.mel.spectrogram",
     "ModelConfig": "diffwave.config",
     "NoiseSchedule": "diffwave.diffusion",
     "Sampler": "diffwave.diffusion",
     "Vocoder": "diffwave.vocoder",
-    "load_checkpoint": "diffwave.checkpoint",
+    "load_checkpoint": "diffwave.checkpoint.folder",
     "mel_preset": "diffwave.config",
-    "save_checkpoint": "diffwave.checkpoint",
+    "save_checkpoint": "diffwave.checkpoint.folder",
 }
 
 __all__ = [

@@ -8,6 +8,8 @@ from typing import TypeVar
 
 import torch
 
+from diffwave.errors import UserError
+
 Example = TypeVar("Example")
 Output = TypeVar("Output")
 # PyTorch has a class for this on GPUs only: its allocator for CPUs and oneDNN raise a RuntimeError that says so.
@@ -15,7 +17,7 @@ _CPU_COMPLAINTS = ("can't allocate memory", "not enough memory", "Cannot allocat
 _log = logging.getLogger(__name__)
 
 
-class DeviceError(ValueError):
+class DeviceError(UserError, ValueError):
     """A device that this machine does not have."""
 
 

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there, and which names of two folders mean the same."""
+"""Files that are either whole or not there."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import errno
 import os
 import re
 import tempfile
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator
+from pathlib import Path
+
+from diffwave.errors import InputError, reason
 
 _MARK = "unfinished-"
 # .model.safetensors.unfinished-k3_x9a0b.safetensors
@@ -73,22 +74,15 @@ def write_bytes(path: Path, data: bytes | memoryview) -> None:
         temporary.write_bytes(data)
 
 
-def match_names(references: Collection[str], names: Iterable[str]) -> dict[str, str]:
-    """Which reference each name belongs to; names that belong to none are left out.
+def try_out(folder: Path, made: str = "--output") -> None:
+    """Make a folder and write to it: better now than after long work.
 
-    Names are relative paths without suffix. Where none of them is a reference's, the last parts of the paths are
-    compared, as far as they are there once on either side: ``61/70968/x`` against ``x``.
+    Raises:
+        InputError: if that fails; ``made`` is what the folder was named with.
     """
-    names = list(names)
-    same = {name: name for name in names if name in references}
-    if same:
-        return same
-    ours, theirs = _by_last_part(references), _by_last_part(names)
-    return {name: ours[last] for last, name in theirs.items() if last in ours}
-
-
-def _by_last_part(names: Iterable[str]) -> dict[str, str]:
-    """Names by the last part of their path, where it is there once."""
-    lasts = {name: PurePosixPath(name).name for name in names}
-    counts = Counter(lasts.values())
-    return {last: name for name, last in lasts.items() if counts[last] == 1}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(f"{made} {folder}: expected a folder that can be written; {reason(error)}") from None

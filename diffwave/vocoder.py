@@ -9,18 +9,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from diffwave.calling import TtsCalls
-from diffwave.checkpoint import DEFAULT, Checkpoint, CheckpointError, checkpoint_folder, load_checkpoint
+from diffwave.checkpoint.folder import DEFAULT, Checkpoint, CheckpointError, checkpoint_folder, load_checkpoint
 from diffwave.config import ModelConfig, SamplingConfig
-from diffwave.denoising import Denoiser, make_sampler
+from diffwave.config.sampling import chosen_sampling
 from diffwave.devices import in_pieces, pick_device
 from diffwave.diffusion import DiffusionProcess, NoiseSchedule, Prior, Sampler
-from diffwave.graphs import Graphs
 from diffwave.kernels.dispatch import choose
-from diffwave.mel import MelSpectrogram, MelWarning
-from diffwave.mel_parts import mel_parts
-from diffwave.model import chosen_sampling
-from diffwave.synthesis import Synthesis
+from diffwave.mel.parts import mel_parts
+from diffwave.mel.spectrogram import MelSpectrogram, MelWarning
+from diffwave.synthesis.blockwise import Synthesis
+from diffwave.synthesis.denoising import Denoiser, make_sampler
+from diffwave.synthesis.graphs import Graphs
 
 # A "batch" of more examples than this, each of fewer samples, is soundfile's [N, channels].
 _MOST_CHANNELS = 16
@@ -32,8 +31,8 @@ _ENOUGH_FRAMES = 64
 StepCallback = Callable[[int, Tensor, Tensor], None]
 
 
-class Vocoder(TtsCalls):
-    """A trained model with everything it needs to speak, also under the names that TTS code calls.
+class Vocoder:
+    """A trained model with everything it needs to speak; TTS code calls it through :mod:`diffwave.adapters`.
 
     Args:
         checkpoint: configuration and weights.
@@ -41,7 +40,7 @@ class Vocoder(TtsCalls):
         backend: what runs the residual layers: ``auto``, ``reference``, ``compiled``, ``native`` (CPU) or ``triton``
             (GPU); ``auto`` is the kernel made for the device, or the reference where that cannot run.
         precision: ``float32``, ``bfloat16``, or ``auto``: what the backend is fastest in.
-        graphs: on a GPU, record the sampler as a CUDA graph when a length comes up again (:mod:`diffwave.graphs`).
+        graphs: on a GPU, record the sampler as a CUDA graph when a length comes up again (``synthesis.graphs``).
 
     Raises:
         BackendError: if a backend is named that cannot run on the device, or not in the precision that is named.
@@ -202,10 +201,10 @@ class Vocoder(TtsCalls):
             consistency: iterations of :class:`MelConsistency` on the result; the checkpoint's own if not given. 0 is
                 the network alone, from pure noise.
             callback: called after every step with its index and, as waveforms ``[B, N]``, the state and the estimate
-                of the clean signal. The mel is then one block, however long (:mod:`diffwave.synthesis`).
-            consistency_at: where else consistency works, ``end``, ``steps`` or ``warm`` (:mod:`diffwave.guidance`); the
+                of the clean signal. The mel is then one block, however long (:mod:`diffwave.synthesis.blockwise`).
+            consistency_at: where else consistency works, ``end``, ``steps`` or ``warm`` (``synthesis.guidance``); the
                 checkpoint's own if not given.
-            refinements: rounds of the refiner after consistency (:mod:`diffwave.refinement`); the checkpoint's own if
+            refinements: rounds of the refiner after consistency (``network.refiner``); the checkpoint's own if
                 not given, 0 leaves it out.
 
         Returns:

@@ -11,8 +11,8 @@ import pytest
 import torch
 from _pytest.doctest import DoctestModule
 
-from diffwave.checkpoint import Checkpoint, save_checkpoint
-from diffwave.network import DiffWave
+from diffwave.checkpoint.folder import Checkpoint, save_checkpoint
+from diffwave.network.diffwave import DiffWave
 from tiny import TINY, random_weights
 
 torch.set_num_threads(1)

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from diffwave.config import BASE, NetworkConfig, mel_preset
-from diffwave.network import DiffWave
+from diffwave.network.diffwave import DiffWave
 from tiny import random_weights
 
 SMALL = dataclasses.replace(

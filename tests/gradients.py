@@ -13,8 +13,8 @@ from pathlib import Path
 
 import torch
 
-from diffwave.cli.train import compose_config
-from diffwave.training.processes import Processes
+from diffwave.config.composing import compose_config
+from diffwave.training.distributed import Processes
 from diffwave.training.trainer import Trainer
 from tiny import random_weights
 

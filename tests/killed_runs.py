@@ -18,10 +18,10 @@ from pathlib import Path
 
 import torch
 
-from diffwave.checkpoint import WEIGHTS_NAME, load_checkpoint
-from diffwave.cli.train import compose_config
+from diffwave.checkpoint.folder import WEIGHTS_NAME, load_checkpoint
 from diffwave.config import TrainingConfig
-from diffwave.training.states import states
+from diffwave.config.composing import compose_config
+from diffwave.training.record.states import states
 from diffwave.training.trainer import Trainer
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 import diffwave
-from diffwave.audio import read_audio
+from diffwave.audio.file import read_audio
 from diffwave.kernels.native_library import unavailable
 from diffwave.vocoder import Vocoder
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffwave.audio import read_audio
+from diffwave.audio.file import read_audio
 from diffwave.cli.main import main
-from diffwave.cli.train import compose_config
-from diffwave.noise import philox, white_noise
+from diffwave.config.composing import compose_config
+from diffwave.dsp.noise import philox, white_noise
 from diffwave.vocoder import Vocoder
 from runs import curve, history, same_training, train
 from training_overrides import SMALL

@@ -26,7 +26,7 @@ from diffwave.cli import (
     train_refiner,
 )
 from diffwave.cli.main import COMMANDS
-from diffwave.cli.train import compose_config
+from diffwave.config.composing import compose_config
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

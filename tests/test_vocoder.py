@@ -9,15 +9,15 @@ import pytest
 import soundfile
 import torch
 
-from diffwave.checkpoint import Checkpoint, CheckpointError
+from diffwave.checkpoint.folder import Checkpoint, CheckpointError
 from diffwave.config import DiffusionConfig, MelConfig, ModelConfig, NetworkConfig, SamplingConfig, mel_preset
+from diffwave.dsp.noise import white_noise
 from diffwave.kernels import compiled, dispatch
 from diffwave.kernels.dispatch import BackendError
 from diffwave.kernels.reference import Reference
-from diffwave.mel import MelWarning
-from diffwave.network import DiffWave
-from diffwave.noise import white_noise
-from diffwave.synthesis import Synthesis
+from diffwave.mel.spectrogram import MelWarning
+from diffwave.network.diffwave import DiffWave
+from diffwave.synthesis.blockwise import Synthesis
 from diffwave.vocoder import Vocoder
 from tiny import TINY, random_weights
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import torch
 
-from diffwave.checkpoint import Checkpoint
+from diffwave.checkpoint.folder import Checkpoint
 from diffwave.config import DiffusionConfig, MelConfig, ModelConfig, NetworkConfig, SamplingConfig
-from diffwave.network import DiffWave
+from diffwave.network.diffwave import DiffWave
 from diffwave.vocoder import Vocoder
 
 TINY = ModelConfig(

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from diffwave.adapters.hifigan import HifiGanVocoder
     from diffwave.adapters.nemo import NemoVocoder
     from diffwave.adapters.speechbrain import SpeechBrainVocoder
-    from diffwave.adapters.statistics import read_statistics
+    from diffwave.adapters.statistics_file import read_statistics
     from diffwave.adapters.torchaudio import TorchaudioVocoder
     from diffwave.adapters.transformers import TransformersVocoder, speecht5_convention
+    from diffwave.adapters.vocos import VocosVocoder
 
 _HOMES = {
     "CONVENTIONS": "convention",
@@ -37,10 +38,11 @@ _HOMES = {
     "SpeechBrainVocoder": "speechbrain",
     "TorchaudioVocoder": "torchaudio",
     "TransformersVocoder": "transformers",
+    "VocosVocoder": "vocos",
     "coqui_convention": "coqui",
     "espnet_convention": "espnet",
     "mel_convention": "convention",
-    "read_statistics": "statistics",
+    "read_statistics": "statistics_file",
     "speecht5_convention": "transformers",
 }
 
@@ -57,6 +59,7 @@ __all__ = [
     "SpeechBrainVocoder",
     "TorchaudioVocoder",
     "TransformersVocoder",
+    "VocosVocoder",
     "coqui_convention",
     "espnet_convention",
     "mel_convention",

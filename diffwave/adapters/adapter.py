@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from diffwave.adapters.convention import MelConvention, mel_convention
 from diffwave.adapters.conversion import MelConversion, MelValueError
-from diffwave.calling import speak, valid_frames
+from diffwave.adapters.padded import speak, valid_frames
 from diffwave.config import MelConfig
 from diffwave.config.checks import one_of
-from diffwave.mel import MelWarning
+from diffwave.mel.spectrogram import MelWarning
 from diffwave.vocoder import Vocoder
 
 

@@ -10,11 +10,11 @@ from torch import Tensor
 from diffwave.adapters.comparison import refuse_if_impossible
 from diffwave.adapters.convention import MelConvention
 from diffwave.config import MelConfig
-from diffwave.mel import mel_filterbank
-from diffwave.mel_values import OVERSHOOT, doubt, from_nepers, readings, to_nepers
-from diffwave.stft import FrameGeometry
+from diffwave.dsp.stft import FrameGeometry
+from diffwave.mel.spectrogram import mel_filterbank
+from diffwave.mel.values import OVERSHOOT, doubt, from_nepers, readings, to_nepers
 
-# Loudest band of a signal at full scale (diffwave.mel has the same), in nepers.
+# Loudest band of a signal at full scale (diffwave.mel.spectrogram has the same), in nepers.
 _LOUDEST = {"slaney": 6.0, "none": 10.0}
 
 

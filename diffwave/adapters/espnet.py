@@ -19,7 +19,7 @@ class EspnetVocoder(Adapter):
 
     ``Text2Speech`` gives log-mels whose statistics are undone (``feat_gen_denorm``), unless
     ``prefer_normalized_feats`` is set; for that, and for mels that were dumped normalised, the convention needs
-    ``with_statistics`` (:func:`~diffwave.adapters.statistics.read_statistics`).
+    ``with_statistics`` (:func:`~diffwave.adapters.statistics_file.read_statistics`).
 
     For arguments see :class:`~diffwave.adapters.adapter.Adapter`.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from diffwave.adapters.adapter import Adapter
-from diffwave.calling import check_hop
+from diffwave.adapters.padded import check_hop
 
 
 class SpeechBrainVocoder(Adapter):

@@ -18,11 +18,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from diffwave.bulk.names import BulkError
-from diffwave.bulk.plan import Job
+from diffwave.bulk.output_names import BulkError
+from diffwave.bulk.recorded_settings import STATE
 from diffwave.bulk.records import Record
-from diffwave.bulk.settings import STATE
-from diffwave.bulk.speaking import Setup, Speaker
+from diffwave.bulk.utterances import Job
+from diffwave.bulk.worker import Setup, Speaker
 
 AUTO, LOCAL = "auto", "local"
 LOG = "ray.log"

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from diffwave.bulk.settings import STATE
+from diffwave.bulk.recorded_settings import STATE
 from diffwave.files import write_text
 
 Record = dict[str, Any]

@@ -8,9 +8,9 @@ import re
 from pathlib import Path
 from typing import NoReturn
 
-from diffwave.cli.errors import one_line
 from diffwave.config.sampling import PLACES, SAMPLERS
-from diffwave.kernels.names import BACKENDS, PRECISIONS
+from diffwave.errors import one_line
+from diffwave.kernels.backend_names import BACKENDS, PRECISIONS
 
 
 class CommandParser(argparse.ArgumentParser):

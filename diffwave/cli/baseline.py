@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
-import time
-from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffwave.cli.arguments import CommandParser, count_argument, path_argument
-from diffwave.cli.errors import one_line, reason
-from diffwave.cli.plan import InputError
-from diffwave.cli.results import BaselineSettings, Result, as_json, as_table, record
+from diffwave.cli.results import as_json, as_table
+from diffwave.errors import InputError
+from diffwave.evaluation.baselines import SYSTEMS, BaselineSettings, make
 
 if TYPE_CHECKING:
-    from diffwave.mel import MelSpectrogram
-
-SYSTEMS = ("griffin-lim", "mel-consistency", "copy")
+    pass
 
 
 def parser() -> argparse.ArgumentParser:
@@ -60,75 +54,3 @@ def main(arguments: list[str]) -> int:
     elif results:
         print(as_table(results))
     return 2 if errors else 0
-
-
-def make(recordings: dict[str, Path], output: Path, settings: BaselineSettings) -> tuple[list[Result], list[str]]:
-    """Write ``output/KEY.wav`` for every recording, and the record of it.
-
-    Args:
-        recordings: by relative path without suffix.
-        output: folder, made if missing.
-        settings: the system.
-
-    Returns:
-        What was written, and a line for each recording that could not be used (it is on stderr too).
-    """
-    from tqdm import tqdm
-
-    results: list[Result] = []
-    errors: list[str] = []
-    progress = tqdm(recordings.items(), unit="file", desc=settings.baseline, disable=None, file=sys.stderr, leave=False)
-    try:
-        for result in _outputs(progress, output, settings):
-            if isinstance(result, Result):
-                results.append(result)
-            else:
-                errors.append(result)
-                tqdm.write(f"diffwave baseline: {one_line(result)}", file=sys.stderr)
-    finally:
-        failure = record(output, settings, results) if results else ""
-    if failure:
-        errors.append(failure)
-        print(f"diffwave baseline: {one_line(failure)}", file=sys.stderr)
-    return results, errors
-
-
-def _outputs(
-    recordings: Iterable[tuple[str, Path]], output: Path, settings: BaselineSettings
-) -> Iterator[Result | str]:
-    """What was written, or why not, one recording after the other."""
-    from diffwave.config import MEL_PRESETS
-    from diffwave.consistency import MelConsistency
-    from diffwave.mel import MelSpectrogram
-
-    front_end = MelSpectrogram(MEL_PRESETS[settings.mel])
-    try:
-        MelConsistency(front_end)
-    except ValueError as error:
-        raise InputError(f"--mel {settings.mel}: {error}") from None
-    for key, source in recordings:
-        yield _make_one(source, output / f"{key}.wav", front_end, settings)
-
-
-def _make_one(source: Path, path: Path, front_end: MelSpectrogram, settings: BaselineSettings) -> Result | str:
-    import torch
-
-    from diffwave.audio import read_samples, write_wav
-    from diffwave.audio_checks import AudioError
-    from diffwave.baseline import copy_synthesis
-
-    try:
-        samples, rate, _ = read_samples(source)
-        begun = time.perf_counter()
-        wav = copy_synthesis(front_end, samples, rate, settings.baseline, settings.iterations)
-        elapsed = time.perf_counter() - begun
-        path.parent.mkdir(parents=True, exist_ok=True)
-        clipped = write_wav(path, torch.from_numpy(wav), rate)
-    except AudioError as error:
-        return str(error)
-    except OSError as error:
-        return f"{source}: {path} cannot be written; {reason(error)}"
-    except MemoryError:
-        return f"{source}: not enough memory; cut it into shorter files"
-    notes = [f"{clipped} samples clipped"] if clipped else []
-    return Result(source, path, len(wav) / rate, elapsed, notes)

@@ -17,15 +17,14 @@ from diffwave.cli.arguments import (
     seconds_argument,
     steps_argument,
 )
-from diffwave.cli.errors import reason
-from diffwave.cli.plan import InputError
+from diffwave.errors import InputError, reason
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from diffwave.checkpoint import Checkpoint
+    from diffwave.checkpoint.folder import Checkpoint
     from diffwave.cli.bench_results import Row, Setting
-    from diffwave.timing import Limits
+    from diffwave.speed.timing import Limits
     from diffwave.vocoder import Vocoder
 
 _BATCHES = {"cpu": [1, 4], "cuda": [1, 8, 32, 128]}
@@ -69,7 +68,7 @@ def _positive(text: str) -> int:
 
 def _configuration(text: str) -> str:
     """The name of a file in configs/model."""
-    from diffwave.cli.train import configs_folder
+    from diffwave.config.composing import configs_folder
 
     names = sorted(path.stem for path in (configs_folder() / "model").glob("*.yaml"))
     if text in names:
@@ -95,7 +94,7 @@ def main(arguments: list[str]) -> int:
 
     from diffwave.cli.bench_results import as_json, as_markdown, as_text
     from diffwave.files import write_text
-    from diffwave.timing import measure_limits
+    from diffwave.speed.timing import measure_limits
 
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -146,9 +145,9 @@ def _untrained(name: str) -> Checkpoint:
     """A new network of a configuration: what its weights are makes no difference to the time."""
     import torch
 
-    from diffwave.checkpoint import Checkpoint
-    from diffwave.cli.train import compose_config
-    from diffwave.network import DiffWave
+    from diffwave.checkpoint.folder import Checkpoint
+    from diffwave.config.composing import compose_config
+    from diffwave.network.diffwave import DiffWave
 
     config = compose_config([f"model={name}"]).model
     with torch.random.fork_rng(devices=[]):
@@ -162,7 +161,7 @@ def _setting(vocoder: Vocoder, options: argparse.Namespace) -> Setting:
     import torch
 
     from diffwave.cli.bench_results import Setting
-    from diffwave.timing import device_name
+    from diffwave.speed.timing import device_name
 
     try:
         sampler = vocoder.sampler(options.steps)
@@ -194,7 +193,7 @@ def measure(vocoder: Vocoder, options: argparse.Namespace, steps: int, limits: L
     """A row for each length, batch, and with and without mel consistency, if the model has it."""
     import warnings
 
-    from diffwave.mel import MelWarning
+    from diffwave.mel.spectrogram import MelWarning
 
     # Where the packaged utterance is repeated, or played at another rate, its mel may look strange.
     warnings.simplefilter("ignore", MelWarning)
@@ -212,7 +211,7 @@ def measure(vocoder: Vocoder, options: argparse.Namespace, steps: int, limits: L
 
 def speech_mel(vocoder: Vocoder, seconds: float) -> Tensor:
     """Mel ``[M, F]`` of the packaged utterance, repeated or cut to about ``seconds``, at least one frame."""
-    from diffwave.audio import read_audio
+    from diffwave.audio.file import read_audio
     from diffwave.cli.demo import bundled_utterance
 
     mel = vocoder.mel(read_audio(bundled_utterance(), vocoder.sample_rate).wav)
@@ -228,8 +227,8 @@ def _row(
 
     from diffwave.cli.bench_results import Row
     from diffwave.devices import out_of_memory
-    from diffwave.roofline import roofline
-    from diffwave.timing import Spread, seconds, warm_up
+    from diffwave.speed.roofline import roofline
+    from diffwave.speed.timing import Spread, seconds, warm_up
 
     batch, samples = mel.shape[0], mel.shape[-1] * vocoder.hop_length
     width = getattr(torch, vocoder.precision).itemsize

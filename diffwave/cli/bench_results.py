@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import diffwave
-from diffwave.cli.errors import one_line
 from diffwave.cli.tables import table
-from diffwave.roofline import Roofline
-from diffwave.timing import Limits, Spread
+from diffwave.errors import one_line
+from diffwave.speed.roofline import Roofline
+from diffwave.speed.timing import Limits, Spread
 
 _HEADER = [
     "outputs",

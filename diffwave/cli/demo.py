@@ -8,8 +8,7 @@ from pathlib import Path
 
 import diffwave
 from diffwave.cli.arguments import CommandParser, device_argument, path_argument
-from diffwave.cli.errors import reason
-from diffwave.cli.plan import InputError
+from diffwave.errors import InputError, reason
 
 
 def bundled_utterance() -> Path:
@@ -30,7 +29,7 @@ def main(arguments: list[str]) -> int:
     """Synthesize, write, and print where the file lies, its real-time factor and its PESQ."""
     options = parser().parse_args(arguments)
 
-    from diffwave.audio import read_audio, write_wav
+    from diffwave.audio.file import read_audio, write_wav
     from diffwave.evaluation.perceptual import pesq_wb, stoi
     from diffwave.vocoder import Vocoder
 

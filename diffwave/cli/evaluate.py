@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffwave.cli.arguments import CommandParser, count_argument, device_argument, path_argument, seconds_argument
-from diffwave.cli.errors import one_line, reason
-from diffwave.cli.floor import floor_mel, make_floors, other_mels, why_none
-from diffwave.cli.plan import InputError
 from diffwave.cli.tables import table
+from diffwave.errors import InputError, one_line, reason
+from diffwave.evaluation.floor import floor_mel, make_floors, other_mels, why_none
 
 if TYPE_CHECKING:
     from diffwave.evaluation.metrics import Metric
@@ -73,12 +72,12 @@ def main(arguments: list[str]) -> int:
     if options.resume and options.force:
         raise InputError("expected --resume or --force; got both")
 
-    from diffwave.evaluation.journal import Journal
+    from diffwave.evaluation.findings import collect
     from diffwave.evaluation.metrics import choose
-    from diffwave.evaluation.outputs import REPORT, write
     from diffwave.evaluation.pairs import match
+    from diffwave.evaluation.results_folder import REPORT, write
+    from diffwave.evaluation.row_journal import Journal
     from diffwave.evaluation.run import run
-    from diffwave.evaluation.summary import collect
 
     metrics = choose(name.strip() for name in options.metrics.split(",") if name.strip())
     folders = _by_name(options.estimate)
@@ -148,8 +147,8 @@ def _settings(options: argparse.Namespace, metrics: list[Metric]) -> RunSettings
 
 def _open_report(options: argparse.Namespace) -> None:
     """Make the folder; a report that is there is only replaced when asked for."""
-    from diffwave.evaluation.journal import NAME
-    from diffwave.evaluation.outputs import REPORT, SUMMARY
+    from diffwave.evaluation.results_folder import REPORT, SUMMARY
+    from diffwave.evaluation.row_journal import NAME
 
     there = any((options.report / name).exists() for name in (NAME, SUMMARY, REPORT))
     if there and not (options.resume or options.force):

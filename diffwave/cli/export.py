@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffwave.cli.arguments import CommandParser, count_argument
-from diffwave.cli.plan import InputError
 from diffwave.config.sampling import PLACES, SAMPLERS
+from diffwave.errors import InputError
 
 if TYPE_CHECKING:
-    from diffwave.checkpoint import Checkpoint
+    from diffwave.checkpoint.folder import Checkpoint
     from diffwave.config import ModelConfig
 
 CARD_NAME = "README.md"
@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str]) -> int:
     """Write the averaged weights, the configuration with the sampling defaults asked for, and a model card."""
-    from diffwave.checkpoint import CONFIG_NAME, WEIGHTS_NAME, checkpoint_folder, load_checkpoint
+    from diffwave.checkpoint.folder import CONFIG_NAME, WEIGHTS_NAME, checkpoint_folder, load_checkpoint
 
     options = parser().parse_args(arguments)
     if options.to == "onnx":
@@ -74,9 +74,9 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, half: bool) -> None:
     Raises:
         InputError: if the folder cannot be written.
     """
-    from diffwave.checkpoint import CONFIG_NAME, WEIGHTS_NAME, save_checkpoint
+    from diffwave.checkpoint.card import model_card
+    from diffwave.checkpoint.folder import CONFIG_NAME, WEIGHTS_NAME, save_checkpoint
     from diffwave.files import write_text
-    from diffwave.model_card import model_card
 
     try:
         save_checkpoint(folder, checkpoint, half)
@@ -93,7 +93,7 @@ def _tell(folder: Path, names: Sequence[str]) -> None:
 
 def _main_onnx(options: argparse.Namespace) -> int:
     """Write the graphs and the configuration."""
-    from diffwave.checkpoint import CONFIG_NAME, WEIGHTS_NAME, checkpoint_folder, load_checkpoint
+    from diffwave.checkpoint.folder import CONFIG_NAME, WEIGHTS_NAME, checkpoint_folder, load_checkpoint
     from diffwave.interop.onnx_export import export_onnx
     from diffwave.interop.onnx_names import CONDITIONER_NAME, OPSET, REFINER_NAME, STEP_NAME
 
@@ -130,9 +130,9 @@ def check_output(folder: Path, names: tuple[str, ...], force: bool) -> None:
 
 def _check_run(folder: Path, config_name: str) -> None:
     """Tell a run that has no checkpoint yet from a folder that is none."""
-    from diffwave.training.journal import HISTORY_NAME
-    from diffwave.training.run_folder import LOG_NAME
-    from diffwave.training.states import states
+    from diffwave.training.record.history import HISTORY_NAME
+    from diffwave.training.record.run_folder import LOG_NAME
+    from diffwave.training.record.states import states
 
     is_run = states(folder) or any((folder / name).exists() for name in (HISTORY_NAME, LOG_NAME))
     if is_run and not (folder / config_name).exists():

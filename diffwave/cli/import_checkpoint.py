@@ -45,8 +45,8 @@ def _setting(text: str) -> tuple[str, str]:
 def main(arguments: list[str]) -> int:
     """Write weights, configuration and a model card; what was assumed goes to stderr."""
     options = parser().parse_args(arguments)
-    from diffwave.checkpoint import CONFIG_NAME, WEIGHTS_NAME
-    from diffwave.cli.errors import one_line
+    from diffwave.checkpoint.folder import CONFIG_NAME, WEIGHTS_NAME
+    from diffwave.errors import one_line
     from diffwave.interop.importing import import_checkpoint
 
     check_output(options.output, (WEIGHTS_NAME, CONFIG_NAME, CARD_NAME), options.force)

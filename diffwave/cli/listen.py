@@ -42,9 +42,9 @@ def main(arguments: list[str]) -> int:
     try:
         code: int = importlib.import_module(COMMANDS[name][0]).main(arguments[1:])
     except Exception as error:
-        from diffwave.cli.errors import one_line, user_errors
+        from diffwave.errors import UserError, one_line
 
-        if not isinstance(error, user_errors()):
+        if not isinstance(error, UserError | ImportError):
             raise
         print(f"diffwave listen {name}: {one_line(str(error))}", file=sys.stderr)
         return 2

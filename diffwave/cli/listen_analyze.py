@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from diffwave.cli.arguments import CommandParser, path_argument
-from diffwave.cli.errors import one_line
 from diffwave.cli.tables import table
+from diffwave.errors import one_line
 
 _SHOWN_NOTES = 5
 
@@ -31,11 +31,11 @@ def main(arguments: list[str]) -> int:
     options = parser().parse_args(arguments)
 
     from diffwave.listening.analysis import analyze
+    from diffwave.listening.analysis_documents import score_table
     from diffwave.listening.documents import TEST_FILE, load_test
     from diffwave.listening.ratings import join
     from diffwave.listening.report import check_folder, summary_text, write_report
-    from diffwave.listening.results import read_results
-    from diffwave.listening.summary import score_table
+    from diffwave.listening.result_files import read_results
 
     check_folder(options.report, options.force)
     key: Path = options.key

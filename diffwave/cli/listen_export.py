@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffwave.cli.arguments import CommandParser, count_argument, path_argument, seconds_argument
-from diffwave.cli.errors import one_line, reason
-from diffwave.cli.plan import InputError
+from diffwave.errors import InputError, one_line, reason
 
 if TYPE_CHECKING:
-    from diffwave.listening.export import Export
+    from diffwave.listening.exporting import Export
 
 _DESCRIPTION = """Make a listening test: one HTML file to send to listeners, a webMUSHRA configuration, tables
 for P.808, and a private folder with the key.
@@ -70,8 +69,8 @@ def main(arguments: list[str]) -> int:
     # Imported late: --help needs none of it.
     from tqdm import tqdm
 
-    from diffwave.listening.export import export
-    from diffwave.listening.settings import ExportSettings
+    from diffwave.listening.export_settings import ExportSettings
+    from diffwave.listening.exporting import export
 
     names = [name for name, _ in options.system]
     twice = [name for name in names if names.count(name) > 1]
@@ -105,7 +104,7 @@ def main(arguments: list[str]) -> int:
 
 def _anchors(options: argparse.Namespace) -> tuple[str, ...] | None:
     from diffwave.listening.anchors import ANCHOR70_NAME
-    from diffwave.listening.settings import own_anchors
+    from diffwave.listening.export_settings import own_anchors
 
     if not options.anchor70:
         named: tuple[str, ...] | None = options.anchors

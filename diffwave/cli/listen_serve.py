@@ -9,18 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from diffwave.cli.arguments import CommandParser, path_argument, port_argument
-from diffwave.cli.errors import reason
-from diffwave.cli.plan import InputError
+from diffwave.errors import InputError, reason
 
 if TYPE_CHECKING:
     from diffwave.listening.answers import AnswerStore
-    from diffwave.listening.server import ListeningServer
+    from diffwave.listening.lab_server import ListeningServer
 
 
 def main(arguments: list[str]) -> int:
     """Serve until interrupted; returns 0."""
     args = parser().parse_args(arguments)
-    from diffwave.addresses import is_loopback
+    from diffwave.web.addresses import is_loopback
 
     server = _open_server(args)
     # A service manager ends a server with SIGTERM; it is Ctrl-C for those without a keyboard.
@@ -46,8 +45,8 @@ def main(arguments: list[str]) -> int:
 
 def _open_server(args: argparse.Namespace) -> ListeningServer:
     """Read the page, bind the port, take over earlier answers; in this order a mistake leaves no folder behind."""
-    from diffwave.listening.page import PageError
-    from diffwave.listening.server import ListeningServer, read_page
+    from diffwave.listening.lab_server import ListeningServer, read_page
+    from diffwave.listening.sheet_page import PageError
 
     folder = args.results or default_results(args.folder)
     if folder.resolve().is_relative_to(args.folder.resolve()):

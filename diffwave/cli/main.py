@@ -12,6 +12,8 @@ import signal
 import sys
 
 import diffwave
+from diffwave.config.checks import ConfigError
+from diffwave.errors import UserError, one_line
 
 # command -> (module, what it does); modules are imported only when called, so that --help is instant.
 COMMANDS = {
@@ -79,11 +81,7 @@ def run(name: str, arguments: list[str]) -> int:
     except BrokenPipeError:
         return _closed_pipe()
     except Exception as error:
-        # Imported late: these bring torch along, which neither --help nor Ctrl-C needs.
-        from diffwave.cli.errors import one_line, user_errors
-        from diffwave.config import ConfigError
-
-        if not isinstance(error, user_errors()):
+        if not isinstance(error, UserError | ImportError):
             raise
         # torchrun starts a command several times on a machine: what is wrong with it need not be told as often.
         if os.environ.get("LOCAL_RANK", "0") == "0" or not isinstance(error, ConfigError):

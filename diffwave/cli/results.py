@@ -1,146 +1,21 @@
-"""What a synthesis did: the record beside the outputs, and the table or JSON at the end."""
+"""What ``synthesize`` and ``baseline`` print at the end: a table, or JSON."""
 
 from __future__ import annotations
 
 import json
-import os
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import diffwave
-from diffwave.cli.errors import one_line, reason
 from diffwave.cli.tables import table
+from diffwave.errors import one_line
+from diffwave.evaluation.record import Result, row, totals
 
-SIDECAR = "synthesis.json"
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How outputs are made, with every default filled in.
-
-    Args:
-        checkpoint: name of the checkpoint's folder.
-        mel: preset that the checkpoint's mels are of, or ``other``.
-        sampler: ``ddpm``, ``ddim``, ``renoise``, ``dpm++`` or ``midpoint``.
-        steps: network calls.
-        schedule: the trained steps that they visit.
-        consistency: mel-consistency iterations on the result.
-        consistency_at: where else it worked: ``end`` (nowhere), ``steps`` or ``warm``.
-        refinements: rounds of the refiner after that.
-        seed: of the noise.
-        device: where the network ran.
-        backend: what ran its residual layers.
-        precision: of their products.
-    """
-
-    checkpoint: str
-    mel: str
-    sampler: str
-    steps: int
-    schedule: list[float]
-    consistency: int
-    consistency_at: str
-    refinements: int
-    seed: int
-    device: str
-    backend: str
-    precision: str
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
-@dataclass(frozen=True)
-class BaselineSettings:
-    """How outputs without any network are made.
-
-    Args:
-        baseline: ``griffin-lim``, ``mel-consistency`` or ``copy``.
-        iterations: of the first two.
-        mel: preset of the mel that they start from.
-    """
-
-    baseline: str
-    iterations: int
-    mel: str
-
-
-@dataclass(frozen=True)
-class Result:
-    """One output that was written.
-
-    Args:
-        source, output: the files.
-        audio_seconds: length of the output.
-        wall_seconds: what its synthesis took, without reading and writing; of a batch, its share.
-        notes: what the user may want to know of the conversion.
-    """
-
-    source: Path
-    output: Path
-    audio_seconds: float
-    wall_seconds: float
-    notes: list[str]
-
-    @property
-    def real_time_factor(self) -> float:
-        """Wall time per second of audio."""
-        return self.wall_seconds / self.audio_seconds
-
-
-def record(folder: Path, settings: Settings | BaselineSettings, results: list[Result]) -> str:
-    """Write how the outputs of ``folder`` were made, beside what earlier calls recorded.
-
-    Inputs are named relative to the folder, so that both can move together.
-
-    Returns:
-        What went wrong, in words; empty if nothing.
-    """
-    from diffwave.files import write_text
-
-    path = folder / SIDECAR
-    rows = {name: row for name, row in _recorded(path).items() if (folder / name).is_file()}
-    for result in results:
-        name = result.output.relative_to(folder).as_posix()
-        source = result.source.parent.resolve() / result.source.name
-        rows[name] = _row(result, settings, os.path.relpath(source, folder.resolve()), name)
-    document = {"diffwave": diffwave.__version__, "outputs": [rows[name] for name in sorted(rows)]}
-    try:
-        write_text(path, json.dumps(document, indent=2) + "\n")
-    except OSError as error:
-        return f"{path}: the record of this synthesis cannot be written; {reason(error)}"
-    return ""
-
-
-def _recorded(path: Path) -> dict[str, dict[str, Any]]:
-    """Rows of an earlier record by output name; none if there is no record that can be read."""
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))["outputs"]
-        return {str(row["output"]): dict(row) for row in rows}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
-
-
-def _row(result: Result, settings: Settings | BaselineSettings, source: str, output: str) -> dict[str, Any]:
-    return {
-        "input": source,
-        "output": output,
-        "audio_seconds": result.audio_seconds,
-        "wall_seconds": result.wall_seconds,
-        "real_time_factor": result.real_time_factor,
-        **asdict(settings),
-        "notes": result.notes,
-    }
-
-
-def totals(results: list[Result]) -> dict[str, float | None]:
-    """Seconds of audio, seconds of work, and their quotient (none without any audio)."""
-    audio = sum(result.audio_seconds for result in results)
-    wall = sum(result.wall_seconds for result in results)
-    return {"audio_seconds": audio, "wall_seconds": wall, "real_time_factor": wall / audio if audio else None}
-
-
-def as_json(settings: Settings | BaselineSettings | None, results: list[Result], errors: list[str]) -> str:
+def as_json(settings: DataclassInstance | None, results: list[Result], errors: list[str]) -> str:
     """The results for a program; paths as the user gave them."""
-    rows = [_row(result, settings, str(result.source), str(result.output)) for result in results if settings]
+    rows = [row(result, settings, str(result.source), str(result.output)) for result in results if settings]
     return json.dumps({"outputs": rows, "errors": errors, **totals(results)}, indent=2)
 
 

@@ -16,11 +16,13 @@ from diffwave.cli.arguments import (
     path_argument,
     seconds_argument,
 )
-from diffwave.cli.plan import InputError, try_out
-from diffwave.cli.search_results import LOG_NAME, Found, SearchSettings, as_json, as_table
+from diffwave.cli.search_results import as_json, as_table
+from diffwave.errors import InputError
+from diffwave.files import try_out
+from diffwave.search.found import LOG_NAME, Found, SearchSettings
 
 if TYPE_CHECKING:
-    from diffwave.evaluation.schedule_objective import ScheduleObjective
+    from diffwave.search.objective import ScheduleObjective
 
 _DESCRIPTION = """Find, for each number of network calls, the trained steps to visit, and store them in the checkpoint.
 
@@ -75,8 +77,8 @@ def main(arguments: list[str]) -> int:
     """Search, store, and print what was found; also what was found before Ctrl-C."""
     options = parser().parse_args(arguments)
 
-    from diffwave.checkpoint import checkpoint_folder, load_checkpoint
-    from diffwave.cli.search_run import choose_recordings, search_all
+    from diffwave.checkpoint.folder import checkpoint_folder, load_checkpoint
+    from diffwave.search.sweep import choose_recordings, search_all
 
     source = checkpoint_folder(options.checkpoint)
     target = _target(source, options)
@@ -96,7 +98,7 @@ def main(arguments: list[str]) -> int:
 
 def _target(source: Path, options: argparse.Namespace) -> Path:
     """The folder that is written; refuses to change what others rely on."""
-    from diffwave.checkpoint import CONFIG_NAME, WEIGHTS_NAME, packaged_checkpoints
+    from diffwave.checkpoint.folder import CONFIG_NAME, WEIGHTS_NAME, packaged_checkpoints
 
     if options.output is None:
         if source.resolve() in [folder.resolve() for folder in packaged_checkpoints().values()]:
@@ -122,9 +124,9 @@ def _counts(wanted: list[range] | None, trained: int) -> list[int]:
 
 def _objective(options: argparse.Namespace, recordings: list[Path]) -> ScheduleObjective:
     """What judges schedules; raises AudioError for a recording that cannot be used."""
-    from diffwave.consistency import MelConsistency
-    from diffwave.evaluation.schedule_objective import ScheduleObjective, read_clip
-    from diffwave.mel import MelWarning
+    from diffwave.mel.consistency import MelConsistency
+    from diffwave.mel.spectrogram import MelWarning
+    from diffwave.search.objective import ScheduleObjective, read_clip
     from diffwave.vocoder import Vocoder
 
     # Without graphs: one would be recorded for every schedule.
@@ -143,7 +145,7 @@ def _objective(options: argparse.Namespace, recordings: list[Path]) -> ScheduleO
 
 
 def _settings(options: argparse.Namespace, objective: ScheduleObjective) -> SearchSettings:
-    from diffwave.evaluation.schedule_objective import WEIGHTS
+    from diffwave.search.objective import WEIGHTS
 
     chosen = objective.sampling
     return SearchSettings(

@@ -18,8 +18,7 @@ from diffwave.cli.arguments import (
     port_argument,
     seconds_argument,
 )
-from diffwave.cli.errors import reason
-from diffwave.cli.plan import InputError
+from diffwave.errors import InputError, reason
 
 if TYPE_CHECKING:
     import socket
@@ -86,11 +85,11 @@ def main(arguments: list[str]) -> int:
 
 
 def _serve(options: argparse.Namespace, bound: socket.socket) -> None:
-    from diffwave.addresses import is_loopback
-    from diffwave.mel import MelWarning
+    from diffwave.mel.spectrogram import MelWarning
     from diffwave.serving.server import serve, url_of
     from diffwave.serving.service import Service
     from diffwave.vocoder import Vocoder
+    from diffwave.web.addresses import is_loopback
 
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     warnings.simplefilter("ignore", MelWarning)  # mels of strangers are refused, recordings may be strange

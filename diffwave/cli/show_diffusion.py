@@ -15,13 +15,12 @@ from diffwave.cli.arguments import (
     seconds_argument,
     steps_argument,
 )
-from diffwave.cli.errors import one_line, reason
-from diffwave.cli.plan import InputError
+from diffwave.errors import InputError, one_line, reason
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from diffwave.figures import DiffusionStory
+    from diffwave.rendering.diffusion_picture import DiffusionStory
     from diffwave.vocoder import Vocoder
 
 _LONGEST_SECONDS = 6.0
@@ -58,8 +57,8 @@ def main(arguments: list[str]) -> int:
     options = parser().parse_args(arguments)
     _check_output(options)
 
-    from diffwave.figures import draw_story
     from diffwave.files import atomic_path, write_text
+    from diffwave.rendering.diffusion_picture import draw_story
     from diffwave.vocoder import Vocoder
 
     vocoder = Vocoder.from_pretrained(options.checkpoint, options.device)
@@ -107,7 +106,7 @@ def _beginning(vocoder: Vocoder, path: Path, seconds: float) -> Tensor:
     """The first seconds of a recording, a whole number of frames so that every panel has the same time axis."""
     from torch.nn.functional import pad
 
-    from diffwave.audio import read_audio
+    from diffwave.audio.file import read_audio
 
     wav = read_audio(path, vocoder.sample_rate).wav
     shortest = vocoder.config.mel.win_length
@@ -131,9 +130,9 @@ def tell_story(vocoder: Vocoder, wav: Tensor, steps: int | str, seed: int) -> Di
     """
     import torch
 
-    from diffwave.figures import DiffusionStory
-    from diffwave.model import make_prior
-    from diffwave.noise import white_noise
+    from diffwave.dsp.noise import white_noise
+    from diffwave.mel.prior import make_prior
+    from diffwave.rendering.diffusion_picture import DiffusionStory
 
     mel = vocoder.mel(wav).unsqueeze(0)
     prior = make_prior(vocoder.config.diffusion, vocoder.front_end, mel)

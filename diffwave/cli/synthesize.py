@@ -20,9 +20,11 @@ from diffwave.cli.arguments import (
     path_argument,
     seconds_argument,
 )
-from diffwave.cli.errors import one_line, reason
-from diffwave.cli.plan import InputError, Job, plan_jobs, try_out
-from diffwave.cli.results import Result, Settings, as_json, as_table, record
+from diffwave.cli.results import as_json, as_table
+from diffwave.errors import InputError, one_line, reason
+from diffwave.evaluation.record import Result, Settings, record
+from diffwave.files import try_out
+from diffwave.rendering.plan import Job, plan_jobs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -78,7 +80,7 @@ def main(arguments: list[str]) -> int:
     results: list[Result] = []
     settings = None
     if jobs:
-        from diffwave.cli.vocoders import open_vocoder
+        from diffwave.rendering.opening import open_vocoder
 
         vocoder = open_vocoder(options.checkpoint, options.device, options.backend, options.precision)
         settings = _settings(vocoder, options)
@@ -99,7 +101,7 @@ def main(arguments: list[str]) -> int:
 def _settings(vocoder: Vocoder, options: argparse.Namespace) -> Settings:
     """Fill in the checkpoint's own settings; what cannot work is said once, before any work."""
     from diffwave.config import preset_name
-    from diffwave.consistency import MelConsistency
+    from diffwave.mel.consistency import MelConsistency
 
     try:
         chosen = vocoder.settings(options.consistency, options.consistency_at, options.refinements)
@@ -132,7 +134,7 @@ def _synthesize_all(
     """Run every job and add to ``results``; one that fails adds a line to ``errors`` and the others go on."""
     from tqdm import tqdm
 
-    from diffwave.mel import MelWarning
+    from diffwave.mel.spectrogram import MelWarning
 
     # Mels from files were refused if they looked strange; recordings may.
     warnings.simplefilter("ignore", MelWarning)
@@ -151,9 +153,9 @@ def _stream_all(
     """The same one file after the other, in chunks."""
     from tqdm import tqdm
 
-    from diffwave.audio_checks import AudioError
-    from diffwave.cli.streamed import synthesize_streamed
-    from diffwave.mel import MelWarning
+    from diffwave.audio.checks import AudioError
+    from diffwave.mel.spectrogram import MelWarning
+    from diffwave.rendering.streamed import synthesize_streamed
 
     warnings.simplefilter("ignore", MelWarning)
     consistency = (options.consistency, options.consistency_at, options.refinements)
@@ -185,7 +187,7 @@ def _batches(vocoder: Vocoder, jobs: list[Job], limit: float) -> Iterator[tuple[
     Yields:
         Tasks, and a line for each job since the last batch that cannot be one.
     """
-    from diffwave.audio_checks import AudioError
+    from diffwave.audio.checks import AudioError
     from diffwave.devices import out_of_memory
 
     batch: list[Task] = []
@@ -217,8 +219,8 @@ def _batches(vocoder: Vocoder, jobs: list[Job], limit: float) -> Iterator[tuple[
 
 def prepare(vocoder: Vocoder, job: Job) -> Task:
     """Read an input and make sure of its mel; raises AudioError, InputError or OSError."""
-    from diffwave.audio import read_audio
-    from diffwave.cli.mels import read_mel
+    from diffwave.audio.file import read_audio
+    from diffwave.rendering.mel_file import read_mel
 
     if job.is_mel:
         mel = read_mel(job.source)
@@ -274,8 +276,8 @@ def _run_batch(vocoder: Vocoder, batch: list[Task], options: argparse.Namespace,
 
 def _write(vocoder: Vocoder, task: Task, wav: Tensor, wall_seconds: float, results: list[Result]) -> str:
     """Write one output, whole or not at all; returns what failed."""
-    from diffwave.audio import write_wav
-    from diffwave.audio_checks import AudioError
+    from diffwave.audio.checks import AudioError
+    from diffwave.audio.file import write_wav
 
     job = task.job
     try:

@@ -19,18 +19,19 @@ from diffwave.cli.arguments import (
     path_argument,
     seconds_argument,
 )
-from diffwave.cli.errors import one_line
-from diffwave.cli.plan import InputError, Job, try_out
 from diffwave.cli.tables import table
+from diffwave.errors import InputError, one_line
+from diffwave.files import try_out
+from diffwave.rendering.plan import Job
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from diffwave.bulk.plan import Plan
+    from diffwave.bulk.corpus_run import Pool
+    from diffwave.bulk.recorded_settings import Request
     from diffwave.bulk.records import Record
-    from diffwave.bulk.run import Pool
-    from diffwave.bulk.settings import Request
-    from diffwave.bulk.speaking import Setup
+    from diffwave.bulk.utterances import Plan
+    from diffwave.bulk.worker import Setup
     from diffwave.vocoder import Vocoder
 
 _MOST_LINES = 20
@@ -74,8 +75,8 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str]) -> int:
     """Synthesize what is left to do."""
     options = parser().parse_args(arguments)
-    from diffwave.bulk.plan import Shard, read_plan
-    from diffwave.bulk.run import Order, synthesize_corpus
+    from diffwave.bulk.corpus_run import Order, synthesize_corpus
+    from diffwave.bulk.utterances import Shard, read_plan
 
     plan = read_plan(options.manifest, options.output, options.format, options.root)
     request = _request(options, plan)
@@ -94,8 +95,8 @@ def main(arguments: list[str]) -> int:
 
 def read_input(vocoder: Vocoder, path: Path) -> tuple[Tensor, int, list[str]]:
     """Mel, samples of the output, and notes, exactly as ``diffwave synthesize`` reads an input."""
-    from diffwave.cli.plan import input_suffixes
     from diffwave.cli.synthesize import prepare
+    from diffwave.rendering.plan import input_suffixes
 
     if path.suffix.lower() not in input_suffixes():
         raise InputError(f"expected audio or a mel ({' '.join(input_suffixes())}); got {path.name}")
@@ -113,8 +114,8 @@ def _shard_argument(text: str) -> tuple[int, int]:
 
 def _request(options: argparse.Namespace, plan: Plan) -> Request:
     """What was asked for; a misspelt metric or checkpoint is told before any worker starts."""
-    from diffwave.bulk.settings import Request
-    from diffwave.checkpoint import checkpoint_folder, packaged_checkpoints
+    from diffwave.bulk.recorded_settings import Request
+    from diffwave.checkpoint.folder import checkpoint_folder, packaged_checkpoints
 
     folder = checkpoint_folder(options.checkpoint)
     metrics = _metrics(options.evaluate, plan) if options.evaluate else ()
@@ -137,7 +138,7 @@ def _request(options: argparse.Namespace, plan: Plan) -> Request:
 
 
 def _metrics(text: str, plan: Plan) -> tuple[str, ...]:
-    from diffwave.bulk.scores import columns
+    from diffwave.bulk.output_scores import columns
 
     found = tuple(metric.name for metric in columns(tuple(n.strip() for n in text.split(",") if n.strip())))
     if not found:
@@ -166,7 +167,7 @@ def _pool(options: argparse.Namespace, setup: Setup) -> Pool:
         from diffwave.bulk.cluster import Cluster
 
         return Cluster(setup, options.ray_address, options.workers)
-    from diffwave.bulk.processes import Here, Processes
+    from diffwave.bulk.local_workers import Here, Processes
 
     return Here(setup) if options.workers == 0 else Processes(setup, options.workers)
 

@@ -20,7 +20,7 @@ from diffwave.cli.arguments import (
 if TYPE_CHECKING:
     from diffwave.config import ModelConfig
     from diffwave.corpus.manifest import Utterance
-    from diffwave.training.refinement import RefinerLearner, RefinerTraining, Spoken
+    from diffwave.training.refiner_training import RefinerLearner, RefinerTraining, Spoken
     from diffwave.vocoder import Vocoder
 
 log = logging.getLogger(__name__)
@@ -62,16 +62,21 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str]) -> int:
     """Speak, learn, write."""
-    from diffwave.checkpoint import CONFIG_NAME, WEIGHTS_NAME, checkpoint_folder, load_checkpoint, save_checkpoint
-    from diffwave.cli.errors import reason
+    from diffwave.checkpoint.card import model_card
+    from diffwave.checkpoint.folder import (
+        CONFIG_NAME,
+        WEIGHTS_NAME,
+        checkpoint_folder,
+        load_checkpoint,
+        save_checkpoint,
+    )
     from diffwave.cli.export import CARD_NAME, check_output
-    from diffwave.cli.plan import InputError, try_out
-    from diffwave.cli.train import compose_config
     from diffwave.config import RefinerConfig
-    from diffwave.data import spread, training_and_validation
-    from diffwave.files import write_text
-    from diffwave.model_card import model_card
-    from diffwave.training.refinement import RefinerTraining, long_enough, with_shape
+    from diffwave.config.composing import compose_config
+    from diffwave.corpus.selection import spread, training_and_validation
+    from diffwave.errors import InputError, reason
+    from diffwave.files import try_out, write_text
+    from diffwave.training.refiner_training import RefinerTraining, long_enough, with_shape
     from diffwave.vocoder import Vocoder
 
     options = parser().parse_args(arguments)
@@ -119,7 +124,7 @@ def main(arguments: list[str]) -> int:
 def _speak(vocoder: Vocoder, utterances: list[Utterance], settings: RefinerTraining) -> Spoken:
     from tqdm import tqdm
 
-    from diffwave.training.refinement import speak
+    from diffwave.training.refiner_training import speak
 
     log.info("speaking %d crops of %.1f s", len(utterances), settings.crop_seconds)
     with tqdm(total=len(utterances), unit="crop", disable=None, dynamic_ncols=True, file=sys.stderr) as bar:
@@ -127,8 +132,8 @@ def _speak(vocoder: Vocoder, utterances: list[Utterance], settings: RefinerTrain
 
 
 def _learn(config: ModelConfig, spoken: Spoken, heldout: Spoken, settings: RefinerTraining) -> RefinerLearner:
-    from diffwave.training.journal import progress_bar
-    from diffwave.training.refinement import RefinerLearner
+    from diffwave.training.record.history import progress_bar
+    from diffwave.training.refiner_training import RefinerLearner
 
     learner = RefinerLearner(config, spoken, heldout, settings)
     with progress_bar(0, settings.iterations, True) as bar:

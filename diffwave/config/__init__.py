@@ -20,7 +20,7 @@ from diffwave.config.model import (
     mel_preset,
     preset_name,
 )
-from diffwave.config.refinement import RefinerConfig
+from diffwave.config.refiner import RefinerConfig
 from diffwave.config.sampling import SamplingConfig
 from diffwave.config.training import DataConfig, OptimizationConfig, TrainingConfig
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from diffwave.errors import UserError
 
-class ConfigError(ValueError):
+
+class ConfigError(UserError, ValueError):
     """A setting that cannot work, in words for the person who wrote it."""
 
 

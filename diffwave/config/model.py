@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from diffwave.config.checks import ConfigError, one_of, require
-from diffwave.config.refinement import RefinerConfig
+from diffwave.config.refiner import RefinerConfig
 from diffwave.config.sampling import SamplingConfig
 
 

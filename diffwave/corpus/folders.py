@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from diffwave.audio import AUDIO_SUFFIXES
+from diffwave.audio.file import AUDIO_SUFFIXES
 from diffwave.config import ConfigError
 
 EVALUATION_SUBSETS = ("dev-clean", "dev-other", "test-clean", "test-other")

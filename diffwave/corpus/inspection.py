@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from diffwave.audio import read_samples
-from diffwave.audio_checks import AudioError
+from diffwave.audio.checks import AudioError
+from diffwave.audio.file import read_samples
 
 CLIPPED_LEVEL = 0.99
 CLIPPED_RUN = 3  # samples
@@ -25,7 +25,7 @@ UNREADABLE = "cannot be read"
 # Of these a second look may find something else, though the file is the same: rights, disks and memory change.
 PASSING = (CRASHED, UNREADABLE)
 _UNDECODABLE = "cannot be decoded"
-# What diffwave.audio says, and which reason that is.
+# What diffwave.audio.file says, and which reason that is.
 _REASONS = {
     "(truncated file)": "truncated",
     "holds no samples": "empty",

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from diffwave.audio import import_torchaudio
+from diffwave.audio.file import import_torchaudio
 from diffwave.config import ConfigError
 from diffwave.corpus.download import PAUSES, fetch, remote_size
 from diffwave.corpus.lock import alone_in

@@ -17,12 +17,12 @@ from typing import Any
 from diffwave.config import ConfigError
 from diffwave.corpus.cache import InspectionCache
 from diffwave.corpus.folders import EVALUATION_SUBSETS, audio_paths, speaker_of, subset_of, training_folders
+from diffwave.corpus.inspecting import inspect_all
 from diffwave.corpus.inspection import Inspection
 from diffwave.corpus.lock import alone_in
 from diffwave.corpus.manifest import Utterance
 from diffwave.corpus.products import Products, Rejection, check_settings, write_products, write_rejected
 from diffwave.corpus.split import Split, read_list, split
-from diffwave.corpus.workers import inspect_all
 
 CACHE = "inspected.jsonl"
 

@@ -18,7 +18,7 @@ from diffwave.config import ConfigError
 from diffwave.corpus.inspection import Inspection
 from diffwave.corpus.layout import check_replaceable, choose, lay_out
 from diffwave.corpus.manifest import Utterance, write_manifest
-from diffwave.corpus.summary import DEFINITIONS, OFFSET, summarize_split
+from diffwave.corpus.totals import DEFINITIONS, OFFSET, summarize_split
 from diffwave.files import write_text
 
 STATISTICS = "statistics.json"

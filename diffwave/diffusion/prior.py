@@ -16,7 +16,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from diffwave.stft import FrameGeometry, istft, stft
+from diffwave.dsp.stft import FrameGeometry, istft, stft
 
 
 class Prior(Protocol):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from diffwave.audio_checks import AudioError
+from diffwave.audio.checks import AudioError
 from diffwave.evaluation.pairs import Pair
 from diffwave.evaluation.scoring import Loading, MismatchError, load_pair
 from diffwave.evaluation.spectral import spectral_scores

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from diffwave.evaluation.findings import Results, floors
 from diffwave.evaluation.metrics import RECORD, Metric
-from diffwave.evaluation.summary import Results, floors
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from diffwave import webpage
-from diffwave.audio_checks import AudioError
+from diffwave.audio.checks import AudioError
 from diffwave.evaluation import charts
+from diffwave.evaluation.findings import Results, Row, floors
 from diffwave.evaluation.metrics import RECORD, SAMPLE_RATE, Metric
 from diffwave.evaluation.pairs import Pair
 from diffwave.evaluation.scoring import Loading, MismatchError, load_pair
-from diffwave.evaluation.summary import Results, Row, floors
+from diffwave.web import page
 
 _LONGEST = 15.0  # s shown and played
 
@@ -21,8 +21,8 @@ def examples(results: Results) -> list[str]:
     if metric is None:
         return []
     parts = [
-        webpage.heading("Utterances"),
-        webpage.paragraph(
+        page.heading("Utterances"),
+        page.paragraph(
             f"Ranked by {metric.label}. Both spectrograms of a pair share one colour scale, set by the reference.",
             "soft",
         ),
@@ -31,7 +31,7 @@ def examples(results: Results) -> list[str]:
         cards = [_card(results, row, word) for word, row in _chosen(results.rows[system.name], metric)]
         if not cards:
             continue
-        title = webpage.escape(system.name)
+        title = page.escape(system.name)
         opened = "" if system.name in floors(results.systems) else " open"
         parts.append(f"<details{opened}><summary><b>{title}</b></summary>{''.join(cards)}</details>")
     return parts
@@ -71,17 +71,17 @@ def _card(results: Results, row: Row, word: str) -> str:
     try:
         wavs = _read(row.pair)
     except (AudioError, MismatchError) as error:
-        return webpage.heading(title, 3) + webpage.paragraph(str(error), "warn")
+        return page.heading(title, 3) + page.paragraph(str(error), "warn")
     figure = charts.spectrograms(wavs, SAMPLE_RATE, ["reference", row.pair.system])
     players = "".join(
-        f'<div class="card"><small>{name}</small>{webpage.player(wav, SAMPLE_RATE, name)}</div>'
+        f'<div class="card"><small>{name}</small>{page.player(wav, SAMPLE_RATE, name)}</div>'
         for name, wav in zip(("reference", "estimate"), wavs, strict=True)
     )
     return (
-        webpage.heading(title, 3)
-        + webpage.paragraph(scores, "soft")
+        page.heading(title, 3)
+        + page.paragraph(scores, "soft")
         + f'<div class="cards">{players}</div>'
-        + webpage.picture(figure, f"Spectrograms of the reference and of {row.pair.system}, {row.pair.utterance}")
+        + page.picture(figure, f"Spectrograms of the reference and of {row.pair.system}, {row.pair.utterance}")
     )
 
 

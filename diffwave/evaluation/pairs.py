@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
@@ -10,15 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from diffwave.audio import AUDIO_SUFFIXES
-from diffwave.files import match_names
+from diffwave.audio.file import AUDIO_SUFFIXES
+from diffwave.errors import UserError
+from diffwave.evaluation.names import match_names
+from diffwave.evaluation.record import read_record
 
-RECORD = "synthesis.json"  # what `diffwave synthesize` and `diffwave baseline` leave beside their outputs
 # LibriSpeech: speaker-chapter-utterance; VCTK: p225_001; LibriTTS and MLS: speaker_chapter_...
 SPEAKER = r"^(\d+)-\d+-\d+|^([ps]\d+)_|^(?:[a-z]{2}_[a-z]{2}_)?(\d+)_\d+_\d+"
 
 
-class EvaluationError(ValueError):
+class EvaluationError(UserError, ValueError):
     """What the user asked for cannot be evaluated; the message says what was expected."""
 
 
@@ -170,15 +170,6 @@ def _system(
     estimates = set(files.values())
     used = [record[key] for key in record if (folder / key) in estimates]
     return System(name, folder, tuple(pairs), unmatched, _shared(used))
-
-
-def read_record(folder: Path) -> dict[str, dict[str, Any]]:
-    """What is recorded of each output of a folder, by relative path; empty if there is no record that can be read."""
-    try:
-        rows = json.loads((folder / RECORD).read_text(encoding="utf-8"))["outputs"]
-        return {str(row["output"]): dict(row) for row in rows}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
 
 
 def _figures(row: dict[str, Any]) -> dict[str, float]:

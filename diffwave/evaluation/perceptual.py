@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from diffwave.errors import UserError
 from diffwave.evaluation.speech_bursts import count_bursts
 
 SAMPLE_RATE = 16000
@@ -15,7 +16,7 @@ SAMPLE_RATE = 16000
 MOST_BURSTS = 45
 
 
-class MetricError(ValueError):
+class MetricError(UserError, ValueError):
     """A score that cannot be computed for these signals; the message says why."""
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from diffwave import webpage
 from diffwave.evaluation import charts
 from diffwave.evaluation.examples import examples
+from diffwave.evaluation.findings import Results
 from diffwave.evaluation.metrics import RECORD, Metric
-from diffwave.evaluation.summary import Results
-from diffwave.webpage import Raw
+from diffwave.web import page
+from diffwave.web.page import Raw
 
 # Compared at first sight: the score that papers report, and the one that it misses.
 _HEADLINES = ("pesq_wb", "synchrony")
@@ -21,36 +21,36 @@ def build(results: Results, summary: dict[str, Any], title: str) -> str:
 
     Args:
         results: every row.
-        summary: of :func:`diffwave.evaluation.summary.summarize`, with ``versions`` and ``parameters``.
+        summary: of :func:`diffwave.evaluation.findings.summarize`, with ``versions`` and ``parameters``.
         title: heading.
     """
     body = [
         _lead(summary),
-        webpage.heading("Scores"),
-        webpage.paragraph(
+        page.heading("Scores"),
+        page.paragraph(
             "Mean over utterances with the 95 % interval over speakers. Arrows say which way is better. Floors, in "
             "italics, use no network: they are made from the mel alone.",
             "soft",
         ),
         scores_table(results, summary),
         *_floor(results, summary),
-        webpage.heading("Means and intervals"),
-        webpage.picture(charts.intervals(results, summary), "Mean and 95 % interval of every system", wide=True),
-        webpage.heading("Distributions"),
-        webpage.picture(charts.distributions(results), "Distribution over utterances of every system", wide=True),
+        page.heading("Means and intervals"),
+        page.picture(charts.intervals(results, summary), "Mean and 95 % interval of every system", wide=True),
+        page.heading("Distributions"),
+        page.picture(charts.distributions(results), "Distribution over utterances of every system", wide=True),
         *_comparisons(results, summary),
         *examples(results),
         *_failures(results, summary),
         *_methods(summary),
     ]
-    return webpage.page(title, body)
+    return page.page(title, body)
 
 
 def scores_table(results: Results, summary: dict[str, Any]) -> str:
     """Mean and interval of every metric, a line for each, a column for each system."""
     header: list[str | Raw] = ["metric"]
     for system in summary["systems"]:
-        name = webpage.escape(system["name"])
+        name = page.escape(system["name"])
         header.append(Raw(f"<i>{name}</i>" if system["floor"] else name))
     counts = [f"{system['status']['ok']} of {system['rows']}" for system in summary["systems"]]
     rows: list[list[str | Raw]] = []
@@ -59,7 +59,7 @@ def scores_table(results: Results, summary: dict[str, Any]) -> str:
         if any(score["n"] for score in scores):
             label = f"{metric.label} {_WORDS[metric.better]}".strip()
             rows.append([label, *(Raw(_cell(score, metric)) for score in scores)])
-    return webpage.table(header, [*rows, ["rows that are ok", *counts]])
+    return page.table(header, [*rows, ["rows that are ok", *counts]])
 
 
 def _cell(score: dict[str, Any], metric: Metric) -> str:
@@ -86,16 +86,16 @@ def _lead(summary: dict[str, Any]) -> str:
         f"speaker{'s' * (first['speakers'] != 1)}; reference: {summary['reference']}."
     )
     text += f" {failed} of {rows} rows have no full set of scores (see below)." if failed else " Every row is scored."
-    return webpage.paragraph(text, "lead")
+    return page.paragraph(text, "lead")
 
 
 def _floor(results: Results, summary: dict[str, Any]) -> list[str]:
     """What the floor says of each system, in words."""
-    parts = [webpage.heading("Against the floor")]
+    parts = [page.heading("Against the floor")]
     if not summary["floor"]["systems"]:
         return [
             *parts,
-            webpage.paragraph(
+            page.paragraph(
                 f"There is no floor under these scores: {summary['floor'].get('reason') or 'none was given'}.", "warn"
             ),
         ]
@@ -108,20 +108,20 @@ def _floor(results: Results, summary: dict[str, Any]) -> list[str]:
             if (verdict["system"], verdict["floor"]) == (system, floor):
                 names[verdict["verdict"]].append(labels[verdict["metric"]])
         better, unclear, worse = ("; ".join(names[key]) or "–" for key in ("better", "open", "worse"))
-        rows.append([system, floor, better, unclear, Raw(f'<span class="warn">{webpage.escape(worse)}</span>')])
+        rows.append([system, floor, better, unclear, Raw(f'<span class="warn">{page.escape(worse)}</span>')])
     if rows:
         parts.append(
-            webpage.table(["system", "floor", "better at", "no difference shown at", "worse at"], rows, numbers=False)
+            page.table(["system", "floor", "better at", "no difference shown at", "worse at"], rows, numbers=False)
         )
     else:
-        parts.append(webpage.paragraph("Too few speakers to say which system beats it.", "warn"))
+        parts.append(page.paragraph("Too few speakers to say which system beats it.", "warn"))
     deaf = " the column that hears the difference is band synchrony, and" if "synchrony" in labels else ""
     note = (
         "PESQ hardly hears phase, and STOI and mel distances do not at all: audio without any network scores high at "
         "them. A system that does not beat the floor there may still sound better, and one that does may not;"
         f"{deaf} in the end people hear it."
     )
-    return [*parts, webpage.paragraph(note, "soft")]
+    return [*parts, page.paragraph(note, "soft")]
 
 
 def _comparisons(results: Results, summary: dict[str, Any]) -> list[str]:
@@ -143,9 +143,9 @@ def _comparisons(results: Results, summary: dict[str, Any]) -> list[str]:
         "compared. " + summary["tests"] + "."
     )
     shown = [row for row, source in zip(rows, summary["comparisons"], strict=True) if source["metric"] in _HEADLINES]
-    every = webpage.details(f"all {len(rows)} comparisons", [webpage.table(header, rows)])
-    first = [webpage.table(header, shown)] if shown else []
-    return [webpage.heading("Paired comparison"), webpage.paragraph(text, "soft"), *first, every]
+    every = page.details(f"all {len(rows)} comparisons", [page.table(header, rows)])
+    first = [page.table(header, shown)] if shown else []
+    return [page.heading("Paired comparison"), page.paragraph(text, "soft"), *first, every]
 
 
 def _p(value: float | None) -> str:
@@ -169,14 +169,14 @@ def _failures(results: Results, summary: dict[str, Any]) -> list[str]:
     unmatched = [[s["name"], name] for s in summary["systems"] for name in s["unmatched"]]
     parts: list[str] = []
     if rows:
-        parts.append(webpage.heading(f"Rows that are not ok ({len(rows)})"))
+        parts.append(page.heading(f"Rows that are not ok ({len(rows)})"))
         shown = rows[:500]
         if len(shown) < len(rows):
-            parts.append(webpage.paragraph("The first 500; all are in utterances.csv.", "soft"))
-        parts.append(webpage.table(["system", "utterance", "status", "why"], shown, numbers=False))
+            parts.append(page.paragraph("The first 500; all are in utterances.csv.", "soft"))
+        parts.append(page.table(["system", "utterance", "status", "why"], shown, numbers=False))
     if unmatched:
-        parts.append(webpage.heading(f"Estimates without a reference ({len(unmatched)})"))
-        parts.append(webpage.table(["system", "estimate"], unmatched[:500], numbers=False))
+        parts.append(page.heading(f"Estimates without a reference ({len(unmatched)})"))
+        parts.append(page.table(["system", "estimate"], unmatched[:500], numbers=False))
     return parts
 
 
@@ -193,9 +193,9 @@ def _methods(summary: dict[str, Any]) -> list[str]:
         for s in summary["systems"]
     ]
     return [
-        webpage.heading("How this was measured"),
-        webpage.table(["metric", "definition"], definitions, numbers=False),
-        webpage.paragraph(text),
-        webpage.table(["system", "made with"], origins, numbers=False),
-        webpage.paragraph(f"Versions: {versions}.", "soft"),
+        page.heading("How this was measured"),
+        page.table(["metric", "definition"], definitions, numbers=False),
+        page.paragraph(text),
+        page.table(["system", "made with"], origins, numbers=False),
+        page.paragraph(f"Versions: {versions}.", "soft"),
     ]

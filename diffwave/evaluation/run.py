@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from diffwave.evaluation.batches import SpectralBatches
-from diffwave.evaluation.journal import Journal
 from diffwave.evaluation.metrics import METRICS, RECORD, SPECTRAL, Metric
 from diffwave.evaluation.outcome import Outcome
 from diffwave.evaluation.pairs import Pair, System, stamp
+from diffwave.evaluation.row_journal import Journal
 from diffwave.evaluation.scoring import METRIC_ERROR, MISMATCH, OK, UNREADABLE, Loading
 from diffwave.evaluation.spectral import MEL
 from diffwave.evaluation.workers import TIMEOUT, WorkerSettings, run_here, run_workers
@@ -110,7 +110,7 @@ def worker_metrics(metrics: tuple[Metric, ...], without_spectral: bool) -> tuple
 
 def mel_filters() -> np.ndarray:
     """Mel filters of the spectral metrics, float32 ``[M, K]``."""
-    from diffwave.mel import mel_filterbank
+    from diffwave.mel.spectrogram import mel_filterbank
 
     filters: np.ndarray = mel_filterbank(MEL).numpy()
     return filters

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from diffwave.audio import read_samples, resample
-from diffwave.audio_checks import AudioError
+from diffwave.audio.checks import AudioError
+from diffwave.audio.file import read_samples, resample
 from diffwave.evaluation.metrics import SAMPLE_RATE, Metric, Signals
 from diffwave.evaluation.perceptual import MetricError
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffwave.checkpoint import CheckpointError
+from diffwave.checkpoint.folder import CheckpointError
 
 # Classes of other projects that are dictionaries by another name: they are read as one, and their code is not needed.
 _DICTIONARIES = ("diffwave.params.AttrDict",)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffwave.checkpoint import CheckpointError
+from diffwave.checkpoint.folder import CheckpointError
 from diffwave.config import DiffusionConfig, ModelConfig, SamplingConfig
 
 FAST_BETAS = [1e-4, 1e-3, 0.01, 0.05, 0.2, 0.5]  # DiffWave, appendix B, for BASE

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from diffwave.checkpoint import CheckpointError
+from diffwave.checkpoint.folder import CheckpointError
 
 _LARGEST_BYTES = 1 << 20
 _REFERENCE = re.compile(r"<(\w+)>")

@@ -16,15 +16,18 @@ from typing import Any
 
 import torch
 
-from diffwave.checkpoint import Checkpoint, CheckpointError
+from diffwave.checkpoint.folder import Checkpoint, CheckpointError
 from diffwave.config import ConfigError, ModelConfig, mel_preset
+from diffwave.config.document import from_dict, to_dict
 from diffwave.diffusion import NoiseSchedule
-from diffwave.document import from_dict, to_dict
-from diffwave.interop import lmnt, speechbrain
+from diffwave.interop import lmnt_checkpoint, speechbrain_checkpoint
 from diffwave.interop.foreign import Foreign
 from diffwave.interop.shapes import check_weights
 
-_READERS: dict[str, Callable[[Path], Foreign]] = {"lmnt": lmnt.read, "speechbrain": speechbrain.read}
+_READERS: dict[str, Callable[[Path], Foreign]] = {
+    "lmnt": lmnt_checkpoint.read,
+    "speechbrain": speechbrain_checkpoint.read,
+}
 
 
 @dataclass(frozen=True, eq=False)

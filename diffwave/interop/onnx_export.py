@@ -19,12 +19,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import diffwave
-from diffwave.checkpoint import CONFIG_NAME, Checkpoint, CheckpointError, config_document
+from diffwave.checkpoint.folder import CONFIG_NAME, Checkpoint, CheckpointError, config_document
 from diffwave.interop.onnx_names import CONDITIONER_NAME, OPSET, REFINER_NAME, STEP_NAME, onnx_missing
 from diffwave.interop.onnx_runtime import load_onnx
 from diffwave.kernels.reference import Reference
-from diffwave.network import Condition, DiffWave
-from diffwave.refinement import DIVISION, Refiner
+from diffwave.network.diffwave import Condition, DiffWave
+from diffwave.network.refiner import DIVISION, Refiner
 
 # An example's sizes; the graphs hold for all others. None is 1, which exporters take for a constant.
 _BATCH, _FRAMES = 2, 20
@@ -181,7 +181,7 @@ def _metadata(checkpoint: Checkpoint) -> dict[str, str]:
     config = checkpoint.config
     return {
         "diffwave.version": diffwave.__version__,
-        "diffwave.mel": config.mel.describe(),
+        "diffwave.mel.spectrogram": config.mel.describe(),
         "diffwave.parameterization": config.network.parameterization,
     }
 

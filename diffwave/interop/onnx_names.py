@@ -15,7 +15,7 @@ noise schedule and the mel convention.
 
 from __future__ import annotations
 
-from diffwave.checkpoint import STEP_NAME
+from diffwave.checkpoint.folder import STEP_NAME
 
 __all__ = ["CONDITIONER_NAME", "OPSET", "REFINER_NAME", "STEP_NAME", "onnx_missing"]
 

@@ -14,13 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diffwave.checkpoint import Checkpoint, CheckpointError, load_config
+from diffwave.checkpoint.folder import Checkpoint, CheckpointError, load_config
 from diffwave.config import ModelConfig
 from diffwave.interop.onnx_names import CONDITIONER_NAME, REFINER_NAME, STEP_NAME, onnx_missing
 from diffwave.kernels.layers import ResidualLayer, Stack
-from diffwave.mel import MelSpectrogram
-from diffwave.network import Condition, DiffWave
-from diffwave.refinement import Refiner, finer
+from diffwave.mel.spectrogram import MelSpectrogram
+from diffwave.network.diffwave import Condition, DiffWave
+from diffwave.network.refiner import Refiner, finer
 from diffwave.vocoder import Vocoder
 
 
@@ -88,7 +88,7 @@ class OnnxRuntime:
 
 
 class OnnxNetwork(DiffWave):
-    """The network of an ONNX export, in the place of :class:`~diffwave.network.DiffWave`.
+    """The network of an ONNX export, in the place of :class:`~diffwave.network.diffwave.DiffWave`.
 
     Args:
         config: of the export.

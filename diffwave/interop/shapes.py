@@ -1,6 +1,6 @@
 """What the weights of a DiffWave in lmnt-com's naming tell of it: its sizes, and whether all of them are there.
 
-Letters as in ``diffwave.network``: ``C`` channels, ``L`` layers, ``M`` mel bands.
+Letters as in ``diffwave.network.diffwave``: ``C`` channels, ``L`` layers, ``M`` mel bands.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffwave.checkpoint import CheckpointError
+from diffwave.checkpoint.folder import CheckpointError
 from diffwave.config import ModelConfig
-from diffwave.network import DiffWave
-from diffwave.upsampling import upsampling_factors
+from diffwave.network.diffwave import DiffWave
+from diffwave.network.upsampling import upsampling_factors
 
 _LAYER = re.compile(r"residual_layers\.(\d{1,4})\.")
 _NAMED = 3  # so many names are shown of those that are missing or left over

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 import torch
 
+from diffwave.errors import UserError
 from diffwave.kernels import compiled
+from diffwave.kernels.backend_names import BACKENDS, PRECISIONS
 from diffwave.kernels.layers import Backend
-from diffwave.kernels.names import BACKENDS, PRECISIONS
 from diffwave.kernels.reference import Reference
 
 # Hand-written kernels: where each one lives, imported only when asked for, and the kind of device it is meant for.
@@ -29,7 +30,7 @@ _BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
 _log = logging.getLogger(__name__)
 
 
-class BackendError(ValueError):
+class BackendError(UserError, ValueError):
     """A backend or precision that was asked for and cannot be had."""
 
 

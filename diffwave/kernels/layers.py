@@ -1,6 +1,6 @@
 """What every implementation of the residual stack is given: the weights of its layers, and what it promises.
 
-Letters as in ``diffwave.network``: ``B`` batch, ``C`` channels, ``L`` layers, ``M`` mel bands, ``P`` positions.
+Letters as in ``network.diffwave``: ``B`` batch, ``C`` channels, ``L`` layers, ``M`` mel bands, ``P`` positions.
 """
 
 from __future__ import annotations

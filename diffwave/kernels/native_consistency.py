@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from diffwave.dsp.stft import FrameGeometry, FrameTransform
 from diffwave.kernels.native_library import library, unavailable_library
-from diffwave.stft import FrameGeometry, FrameTransform
 
 _LANES = 16
 _NEEDED = ("avx512f", "avx512bw", "avx512vl", "avx512dq")
@@ -154,7 +154,7 @@ def push(
         geometry: frame sizes, for which :func:`unavailable` is None.
         filters: between bins and bands.
         iterations: at least one.
-        momentum, limit, hold: see :class:`~diffwave.consistency.MelConsistency`.
+        momentum, limit, hold: see :class:`~diffwave.mel.consistency.MelConsistency`.
         floor: least band magnitude.
 
     Returns:

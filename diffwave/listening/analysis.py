@@ -10,7 +10,8 @@ from diffwave.listening.answer_scores import SCALES
 from diffwave.listening.comparisons import Comparison, comparisons
 from diffwave.listening.formats import BS1116
 from diffwave.listening.ratings import Answers, Choice, Rating
-from diffwave.listening.scores import (
+from diffwave.listening.screening import Outlier, Verdict, outliers, screen
+from diffwave.listening.system_scores import (
     Difference,
     ItemScore,
     SystemScore,
@@ -19,7 +20,6 @@ from diffwave.listening.scores import (
     item_scores,
     system_score,
 )
-from diffwave.listening.screening import Outlier, Verdict, outliers, screen
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from diffwave.audio import resample
+from diffwave.audio.file import resample
 from diffwave.listening.design import ANCHOR35_NAME, GRIFFIN_LIM_NAME
 from diffwave.listening.documents import ListeningError
 
@@ -74,9 +74,9 @@ def griffin_lim_anchor(reference: np.ndarray, rate: int) -> np.ndarray:
     """Griffin-Lim from the reference's mel in the default convention (16 kHz), back at ``rate``."""
     import torch
 
-    from diffwave.baseline import griffin_lim
     from diffwave.config import MelConfig
-    from diffwave.mel import MelSpectrogram
+    from diffwave.mel.baseline import griffin_lim
+    from diffwave.mel.spectrogram import MelSpectrogram
 
     config = MelConfig()
     assert config.sample_rate == _MEL_RATE

@@ -10,10 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diffwave.listening.answer_scores import SCALES
-from diffwave.listening.ratings import Choice
-from diffwave.listening.scores import cut_interval
-from diffwave.statistics import (
+from diffwave.evaluation.statistics import (
     Interval,
     binomial_p,
     cluster_means,
@@ -24,6 +21,9 @@ from diffwave.statistics import (
     wilcoxon,
     wilson_interval,
 )
+from diffwave.listening.answer_scores import SCALES
+from diffwave.listening.ratings import Choice
+from diffwave.listening.system_scores import cut_interval
 
 
 @dataclass(frozen=True)

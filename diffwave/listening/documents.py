@@ -11,6 +11,7 @@ import typing
 from pathlib import Path
 from typing import Any, TypeVar
 
+from diffwave.errors import UserError
 from diffwave.files import write_text
 from diffwave.listening.design import KEY_COLUMNS, METHODS, PAIR_METHODS, ListeningTest, Stimulus, Trial
 
@@ -18,7 +19,7 @@ PRIVATE, TEST_FILE, KEY_FILE = "private", "test.json", "key.csv"
 T = TypeVar("T")
 
 
-class ListeningError(ValueError):
+class ListeningError(UserError, ValueError):
     """A listening test that cannot be made, or a document of one that cannot be used; the message says why."""
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from diffwave.audio import AUDIO_SUFFIXES
-from diffwave.files import match_names
+from diffwave.audio.file import AUDIO_SUFFIXES
+from diffwave.evaluation.names import match_names
 from diffwave.listening.documents import ListeningError
 
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from diffwave.evaluation.statistics import Interval, cluster_means
 from diffwave.listening.analysis import Analysis
+from diffwave.listening.analysis_documents import MEASURES, number, without
 from diffwave.listening.answer_scores import SCALES
 from diffwave.listening.design import SYSTEM
-from diffwave.listening.summary import MEASURES, number, without
-from diffwave.statistics import Interval, cluster_means
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,19 +7,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from diffwave.evaluation.statistics import Interval
 from diffwave.files import atomic_path, write_text
 from diffwave.listening.analysis import Analysis, Outcome
+from diffwave.listening.analysis_documents import MEASURES, bounds, number, p_text, ratings_text, summary, without
 from diffwave.listening.design import SYSTEM, ListeningTest
 from diffwave.listening.documents import ListeningError
 from diffwave.listening.methods import methods_text, screening_text
 from diffwave.listening.pictures import draw_scores
 from diffwave.listening.report_tables import folded, items_section, results
-from diffwave.listening.results import Reading
-from diffwave.listening.scores import Difference
-from diffwave.listening.summary import MEASURES, bounds, number, p_text, ratings_text, summary, without
+from diffwave.listening.result_files import Reading
+from diffwave.listening.system_scores import Difference
 from diffwave.listening.words import counted
-from diffwave.statistics import Interval
-from diffwave.webpage import Raw, details, heading, page, paragraph, picture, table
+from diffwave.web.page import Raw, details, heading, page, paragraph, picture, table
 
 REPORT, SUMMARY, RATINGS, PICTURE = "report.html", "summary.json", "ratings.csv", "scores.png"
 

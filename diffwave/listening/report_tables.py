@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from diffwave.listening.analysis import Outcome
-from diffwave.listening.summary import MEASURES, bounds, number, p_text
-from diffwave.webpage import details, heading, table
+from diffwave.listening.analysis_documents import MEASURES, bounds, number, p_text
+from diffwave.web.page import details, heading, table
 
 _MANY = 12  # lists longer than this are folded away
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diffwave.audio import read_audio
-from diffwave.audio_checks import AudioError
+from diffwave.audio.checks import AudioError
+from diffwave.audio.file import read_audio
 from diffwave.listening.anchors import fit_length, make_anchor
 from diffwave.listening.delays import describe_delay
 from diffwave.listening.design import ANCHOR, REFERENCE, REFERENCE_NAME, SYSTEM

@@ -14,13 +14,13 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 import diffwave
+from diffwave.serving.counters import CONTENT_TYPE
+from diffwave.serving.front_page import front_page
 from diffwave.serving.guard import Guard, error_response
-from diffwave.serving.jobs import SynthesisSettings
 from diffwave.serving.limits import GoneError, RefusedError
-from diffwave.serving.metrics import CONTENT_TYPE
-from diffwave.serving.page import front_page
 from diffwave.serving.queries import Format, StreamKind, WholeKind, settings_of, what_is_wrong
 from diffwave.serving.service import Service
+from diffwave.serving.waiting import SynthesisSettings
 
 Settings = Annotated[SynthesisSettings, Depends(settings_of)]
 _STOP_SECONDS = 10.0  # for what still runs after all connections have ended

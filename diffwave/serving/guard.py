@@ -20,10 +20,10 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from diffwave.addresses import is_own_name
 from diffwave.serving.connection import ABORT
+from diffwave.serving.counters import Metrics
 from diffwave.serving.limits import Limits, RefusedError
-from diffwave.serving.metrics import Metrics
+from diffwave.web.addresses import is_own_name
 
 ENDPOINTS = ("/", "/synthesize", "/stream", "/health", "/metrics", "/openapi.json")
 _LINGER_SECONDS = 2.0

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diffwave.audio import decode_audio
-from diffwave.audio_checks import AudioError, AudioLimits, AudioTooLargeError
+from diffwave.audio.checks import AudioError, AudioLimits, AudioTooLargeError
+from diffwave.audio.file import decode_audio
 from diffwave.serving.limits import Limits, RefusedError
-from diffwave.serving.mels import NPY_MAGIC, mel_from_json, mel_from_npy
+from diffwave.serving.received_mels import NPY_MAGIC, mel_from_json, mel_from_npy
 from diffwave.vocoder import Vocoder
 
 AUDIO, MEL, JSON = "audio", "mel", "json"

@@ -17,9 +17,9 @@ from dataclasses import astuple
 import torch
 from torch import Tensor
 
-from diffwave.serving.jobs import SynthesisSettings
 from diffwave.serving.limits import GoneError, RefusedError
-from diffwave.serving.speaker import Speaker, as_answer
+from diffwave.serving.vocoder_threads import Speaker, as_answer
+from diffwave.serving.waiting import SynthesisSettings
 from diffwave.serving.waveforms import pcm16
 
 # Pieces that may wait for a slow client; the thread then waits, too.

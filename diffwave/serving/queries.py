@@ -8,8 +8,8 @@ from fastapi import Query, Request
 from fastapi.exceptions import RequestValidationError
 
 from diffwave.config.sampling import PLACES, SAMPLERS
-from diffwave.serving.jobs import SynthesisSettings
 from diffwave.serving.limits import RefusedError
+from diffwave.serving.waiting import SynthesisSettings
 
 _LARGEST_SEED = 2**64 - 1
 _LARGEST_COUNT = 10**6  # the limits of the service are lower

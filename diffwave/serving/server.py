@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 import uvicorn
 
-from diffwave.addresses import is_loopback
 from diffwave.serving.app import create_app
 from diffwave.serving.connection import GuardedProtocol
 from diffwave.serving.service import Service
+from diffwave.web.addresses import is_loopback
 
 _KEEP_ALIVE_SECONDS = 30
 _MOST_CONNECTIONS = 512

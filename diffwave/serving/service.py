@@ -11,16 +11,16 @@ from starlette.responses import Response
 from torch import Tensor
 
 import diffwave
-from diffwave.document import to_dict
+from diffwave.config.document import to_dict
 from diffwave.serving.bodies import client_gone, whole_body
 from diffwave.serving.budget import Allowance, Budget
+from diffwave.serving.counters import Metrics
 from diffwave.serving.inputs import Input, read_input
-from diffwave.serving.jobs import Job, SynthesisSettings
 from diffwave.serving.limits import GoneError, Limits, RefusedError
 from diffwave.serving.live import LiveStream
-from diffwave.serving.metrics import Metrics
-from diffwave.serving.speaker import Speaker, parts_of
 from diffwave.serving.streams import AudioStream, Session, feed, feed_rows
+from diffwave.serving.vocoder_threads import Speaker, parts_of
+from diffwave.serving.waiting import Job, SynthesisSettings
 from diffwave.serving.waveforms import wav_file, wav_header
 from diffwave.vocoder import Vocoder
 

@@ -18,8 +18,8 @@ from diffwave.serving.guard import break_off
 from diffwave.serving.inputs import check_seconds
 from diffwave.serving.limits import GoneError, Limits, RefusedError
 from diffwave.serving.live import LiveStream
-from diffwave.serving.mels import Rows
-from diffwave.serving.speaker import as_answer
+from diffwave.serving.received_mels import Rows
+from diffwave.serving.vocoder_threads import as_answer
 from diffwave.vocoder import Vocoder
 
 

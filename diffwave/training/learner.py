@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from diffwave.config import NetworkConfig, TrainingConfig
-from diffwave.data import Crops
 from diffwave.kernels.dispatch import choose
 from diffwave.kernels.layers import Backend
-from diffwave.network import DiffWave
-from diffwave.training.loss import Batch, DiffusionLoss, Objective
-from diffwave.training.processes import Processes
+from diffwave.network.diffwave import DiffWave
+from diffwave.training.crops import Crops
+from diffwave.training.distributed import Processes
+from diffwave.training.loss.diffusion_loss import Batch, DiffusionLoss, Objective
 
 # Streams of random numbers, so that changing one does not shift another.
 _NOISE_STREAM, _VALIDATION_STREAM = 3, 4

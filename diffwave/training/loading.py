@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import torch
 from torch.utils.data import DataLoader
 
-from diffwave.data import CropDataset, Crops, DataError, Shares
+from diffwave.training.crops import CropDataset, Crops, DataError, Shares
 
 _AHEAD = 4  # micro-batches that each loader process prepares
 _GRACE = 60.0  # seconds that a loader process lives on after SIGTERM; the iteration has its crops long before

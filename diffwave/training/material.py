@@ -7,10 +7,11 @@ from typing import Any
 
 from diffwave.config import ConfigError, TrainingConfig
 from diffwave.corpus.manifest import Utterance
-from diffwave.data import CropDataset, spread, training_and_validation
-from diffwave.training.processes import Processes
-from diffwave.training.progress import fingerprint
-from diffwave.training.story import origin_story
+from diffwave.corpus.selection import spread, training_and_validation
+from diffwave.training.crops import CropDataset
+from diffwave.training.distributed import Processes
+from diffwave.training.record.progress import fingerprint
+from diffwave.training.record.story import origin_story
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,26 +19,26 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from diffwave.checkpoint import Checkpoint, checkpoint_folder, load_checkpoint
+from diffwave.checkpoint.folder import Checkpoint, checkpoint_folder, load_checkpoint
 from diffwave.config import TrainingConfig
-from diffwave.data import Crops, DataError, Shares
-from diffwave.document import to_dict
-from diffwave.training.diagnosis import crops_of, diagnose
-from diffwave.training.errors import TrainingError
-from diffwave.training.journal import progress_bar
+from diffwave.config.document import to_dict
+from diffwave.errors import TrainingError
+from diffwave.training.crops import Crops, DataError, Shares
+from diffwave.training.distributed import Processes
 from diffwave.training.learner import Learner, Step
 from diffwave.training.loading import in_order, make_loader, take
+from diffwave.training.loss.noise_levels import bin_table, sum_by_bin
 from diffwave.training.material import gather_material
-from diffwave.training.noise_levels import bin_table, sum_by_bin
-from diffwave.training.outputs import OutputMaker, summary
-from diffwave.training.processes import Processes
-from diffwave.training.progress import Progress, changed_settings
-from diffwave.training.run_folder import RunFolder
-from diffwave.training.states import find_state
-from diffwave.training.story import introduction, training_story
+from diffwave.training.outputs.speaking import OutputMaker, summary
+from diffwave.training.record.diagnosis import crops_of, diagnose
+from diffwave.training.record.history import progress_bar
+from diffwave.training.record.progress import Progress, changed_settings
+from diffwave.training.record.run_folder import RunFolder
+from diffwave.training.record.states import find_state
+from diffwave.training.record.story import introduction, training_story
+from diffwave.training.record.window import Speed, Window
 from diffwave.training.validation import Validator
 from diffwave.training.warm_start import source_name, warm_weights
-from diffwave.training.window import Speed, Window
 
 log = logging.getLogger(__name__)
 

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from diffwave.config import MelConfig
 from diffwave.corpus.manifest import Utterance
-from diffwave.data import read_segment
+from diffwave.training.crops import read_segment
+from diffwave.training.distributed import Processes
 from diffwave.training.learner import Learner
-from diffwave.training.noise_levels import bin_table, means, sum_by_bin
-from diffwave.training.processes import Processes
+from diffwave.training.loss.noise_levels import bin_table, means, sum_by_bin
 
 _SECONDS = 2.0
 _STEPS = 8

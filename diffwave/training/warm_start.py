@@ -13,12 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from diffwave.checkpoint import Checkpoint, CheckpointError
+from diffwave.checkpoint.folder import Checkpoint, CheckpointError
 from diffwave.config import ConfigError, MelConfig, ModelConfig
-from diffwave.document import to_dict
-from diffwave.mel import mel_filterbank
-from diffwave.network import DiffWave
-from diffwave.training.run_folder import BEST_NAME
+from diffwave.config.document import to_dict
+from diffwave.mel.spectrogram import mel_filterbank
+from diffwave.network.diffwave import DiffWave
+from diffwave.training.record.run_folder import BEST_NAME
 
 _CONDITION = "conditioner_projection.weight"
 # What may differ. Normalisation belongs to the mel; edges of the bands do not, for the spectral prior whitens by them.

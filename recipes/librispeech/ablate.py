@@ -23,8 +23,8 @@ from pathlib import Path
 from ablation.settings import ROOT, Laboratory, link_recordings
 from ablation.variants import VARIANTS, Variant, choose
 from diffwave.cli.arguments import CommandParser, count_argument, path_argument, seconds_argument
-from diffwave.cli.errors import one_line, user_errors
 from diffwave.config import ConfigError
+from diffwave.errors import UserError, one_line
 
 _NAME = "ablate.py"
 _SPLIT = Path(__file__).resolve().parent / "splits" / "val.txt"
@@ -85,7 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(write_page(_needed(options.output, "--output"), options.docs))
             return 0
         return _run(options, overrides)
-    except user_errors() as error:
+    except (UserError, ImportError) as error:
         print(f"{_NAME}: {one_line(str(error))}", file=sys.stderr)
         return 2
     except OSError as error:
@@ -147,14 +147,14 @@ def _laboratory(options: argparse.Namespace, overrides: list[str]) -> Laboratory
 
 
 def _packaged_consistency() -> int:
-    from diffwave.checkpoint import DEFAULT, checkpoint_folder, load_checkpoint
+    from diffwave.checkpoint.folder import DEFAULT, checkpoint_folder, load_checkpoint
 
     return load_checkpoint(checkpoint_folder(DEFAULT)).config.sampling.consistency_iterations
 
 
 def _check(variants: list[Variant], laboratory: Laboratory) -> None:
     """Refuse overrides that do not fit, before anything is trained."""
-    from diffwave.cli.train import compose_config
+    from diffwave.config.composing import compose_config
 
     for variant in variants:
         compose_config([f"experiment={laboratory.experiment}", *laboratory.overrides, *variant.overrides])

@@ -16,14 +16,13 @@ import shlex
 import sys
 from pathlib import Path
 
-from diffwave.checkpoint import checkpoint_folder, load_config
+from diffwave.checkpoint.folder import checkpoint_folder, load_config
 from diffwave.cli.arguments import CommandParser, count_argument, path_argument
-from diffwave.cli.errors import one_line, user_errors
-from diffwave.cli.floor import floor_preset
 from diffwave.cli.listen_export import system_argument
 from diffwave.cli.main import main as diffwave
-from diffwave.cli.plan import InputError
 from diffwave.config import preset_name
+from diffwave.errors import InputError, UserError, one_line
+from diffwave.evaluation.floor import floor_preset
 
 _NAME = "mushra.py"
 _SPLIT = Path(__file__).resolve().parent / "splits" / "test.txt"
@@ -56,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
         mel = _mel(options.checkpoint)
         _check(options)
         _link(options.data, options.list.read_text(encoding="utf-8").split(), options.output / "reference")
-    except user_errors() as error:
+    except (UserError, ImportError) as error:
         print(f"{_NAME}: {one_line(str(error))}", file=sys.stderr)
         return 2
     except OSError as error:
@@ -100,7 +99,7 @@ def _mel(checkpoint: str) -> str:
 
 def _check(options: argparse.Namespace) -> None:
     """What can be known to go wrong before minutes of synthesis."""
-    from diffwave.listening.settings import check_output
+    from diffwave.listening.export_settings import check_output
 
     names = [OURS, FLOOR, *(name for name, _ in options.system)]
     twice = [name for name in names if names.count(name) > 1]

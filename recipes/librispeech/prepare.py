@@ -18,12 +18,12 @@ import sys
 from typing import Any
 
 from diffwave.cli.arguments import CommandParser, count_argument, path_argument, seconds_argument
-from diffwave.cli.errors import one_line
 from diffwave.cli.tables import table
 from diffwave.config import ConfigError
 from diffwave.corpus.librispeech import MIRROR, SUBSETS, download
 from diffwave.corpus.preparation import Preparation, prepare
 from diffwave.corpus.products import Products
+from diffwave.errors import one_line
 
 _NAME = "prepare.py"
 

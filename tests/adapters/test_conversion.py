@@ -26,7 +26,7 @@ from diffwave.adapters import (
 )
 from diffwave.adapters.conversion import MelConversion
 from diffwave.config import ConfigError, MelConfig
-from diffwave.mel import MelSpectrogram
+from diffwave.mel.spectrogram import MelSpectrogram
 from tiny import tiny_vocoder
 
 HOP = 256

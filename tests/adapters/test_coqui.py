@@ -23,7 +23,7 @@ from diffwave.adapters import coqui_convention
 from diffwave.adapters.conversion import MelConversion
 from diffwave.adapters.coqui import plug_into
 from diffwave.config import ConfigError, MelConfig
-from diffwave.mel import MelSpectrogram
+from diffwave.mel.spectrogram import MelSpectrogram
 from tiny import tiny_vocoder
 
 HOP = 256

@@ -16,9 +16,9 @@ import torch
 
 from diffwave import Vocoder
 from diffwave.adapters import CONVENTIONS, ConventionError, HifiGanVocoder, MelValueError, TransformersVocoder
-from diffwave.checkpoint import Checkpoint, save_checkpoint
-from diffwave.cli.train import compose_config
+from diffwave.checkpoint.folder import Checkpoint, save_checkpoint
 from diffwave.config import MelConfig
+from diffwave.config.composing import compose_config
 from tiny import tiny_vocoder
 
 ROOT = Path(__file__).resolve().parent.parent.parent

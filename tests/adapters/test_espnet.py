@@ -22,7 +22,7 @@ from espnet2.tasks.tts import TTSTask
 
 from diffwave.adapters import EspnetVocoder, espnet_convention, mel_convention, read_statistics
 from diffwave.config import ConfigError, MelConfig
-from diffwave.mel import MelSpectrogram
+from diffwave.mel.spectrogram import MelSpectrogram
 from tiny import tiny_vocoder
 
 HOP = 256

@@ -20,7 +20,7 @@ from nemo.collections.tts.parts.utils.callbacks import FastPitchArtifactGenerato
 
 from diffwave.adapters import NemoVocoder, mel_convention
 from diffwave.config import MelConfig
-from diffwave.mel import MelSpectrogram
+from diffwave.mel.spectrogram import MelSpectrogram
 from tiny import tiny_vocoder
 
 HOP = 256

@@ -18,7 +18,7 @@ from speechbrain.utils.text_to_sequence import text_to_sequence
 
 from diffwave.adapters import SpeechBrainVocoder, mel_convention
 from diffwave.config import MelConfig
-from diffwave.mel import MelSpectrogram
+from diffwave.mel.spectrogram import MelSpectrogram
 from tiny import tiny_vocoder
 
 HOP = 256

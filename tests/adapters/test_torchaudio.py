@@ -95,7 +95,7 @@ def test_torchaudios_griffin_lim_reads_mels_as_the_preset_says() -> None:
     import torchaudio
 
     from diffwave.adapters import mel_convention
-    from diffwave.mel import MelSpectrogram, mel_filterbank
+    from diffwave.mel.spectrogram import MelSpectrogram, mel_filterbank
 
     convention = mel_convention("tacotron2-22k")
     theirs = _GriffinLimVocoder()

@@ -23,7 +23,7 @@ from transformers import (
 
 from diffwave.adapters import ConventionError, MelConvention, TransformersVocoder, mel_convention, speecht5_convention
 from diffwave.config import MelConfig, mel_preset
-from diffwave.mel import MelSpectrogram
+from diffwave.mel.spectrogram import MelSpectrogram
 from diffwave.vocoder import Vocoder
 from tiny import tiny_vocoder
 

@@ -15,8 +15,8 @@ from torch import Tensor
 from diffwave.adapters import HifiGanVocoder, MelConvention, MelValueError, mel_convention
 from diffwave.adapters.conversion import MelConversion
 from diffwave.config import MelConfig
-from diffwave.mel import MelSpectrogram, MelWarning
-from diffwave.mel_values import readings
+from diffwave.mel.spectrogram import MelSpectrogram, MelWarning
+from diffwave.mel.values import readings
 from tiny import tiny_vocoder
 
 HOP = 256

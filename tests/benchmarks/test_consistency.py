@@ -7,9 +7,9 @@ import torch
 
 import consistency
 from diffwave.config import MelConfig
-from diffwave.consistency import MelConsistency
 from diffwave.kernels import native_consistency
-from diffwave.mel import MelSpectrogram
+from diffwave.mel.consistency import MelConsistency
+from diffwave.mel.spectrogram import MelSpectrogram
 
 needs_kernel = pytest.mark.skipif(
     native_consistency.unavailable(MelSpectrogram(MelConfig()).geometry) is not None, reason="no kernel here"

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import framing
-from diffwave.audio import read_audio
+from diffwave.audio.file import read_audio
 from diffwave.cli.demo import bundled_utterance
 from diffwave.config import mel_preset
 

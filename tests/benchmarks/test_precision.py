@@ -8,7 +8,7 @@ import torch
 import precision
 from diffwave.config import ModelConfig, NetworkConfig
 from diffwave.kernels.reference import Reference
-from diffwave.network import DiffWave
+from diffwave.network.diffwave import DiffWave
 
 
 def test_numbers_are_rounded_to_255_levels() -> None:

@@ -13,11 +13,11 @@ import torch
 import quality_page
 import quality_systems
 import quality_tables
-from diffwave.audio import read_audio
-from diffwave.baseline import griffin_lim
+from diffwave.audio.file import read_audio
 from diffwave.cli import baseline, synthesize
 from diffwave.config import MelConfig, ModelConfig, SamplingConfig, mel_preset
 from diffwave.evaluation.perceptual import pesq_wb
+from diffwave.mel.baseline import griffin_lim
 from diffwave.vocoder import Vocoder
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from bulk_corpus import Watch, write_recordings
-from diffwave.bulk.plan import Shard, read_plan
-from diffwave.bulk.processes import Here
-from diffwave.bulk.run import Order, Pool, synthesize_corpus
-from diffwave.bulk.settings import Request
-from diffwave.bulk.speaking import Setup
+from diffwave.bulk.corpus_run import Order, Pool, synthesize_corpus
+from diffwave.bulk.local_workers import Here
+from diffwave.bulk.recorded_settings import Request
+from diffwave.bulk.utterances import Shard, read_plan
+from diffwave.bulk.worker import Setup
 from diffwave.cli.synthesize_corpus import read_input
 
 

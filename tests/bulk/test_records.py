@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from diffwave.bulk.names import BulkError
+from diffwave.bulk.output_names import BulkError
+from diffwave.bulk.recorded_settings import claim, differences, settings_digest
 from diffwave.bulk.records import Journal, Journals, add, forget, is_done, known, manifest_path, write_shard
-from diffwave.bulk.settings import claim, differences, settings_digest
 
 A, B = "00001-of-00002", "00002-of-00002"
 

@@ -13,7 +13,7 @@ import torch
 
 from diffwave.cli.main import main
 from diffwave.config import MelConfig
-from diffwave.mel import MelSpectrogram
+from diffwave.mel.spectrogram import MelSpectrogram
 
 SPEECH = Path(__file__).parents[1] / "data" / "403-126855-0000.flac"
 

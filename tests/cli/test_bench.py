@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffwave import timing
 from diffwave.cli import bench
 from diffwave.cli.bench_results import Row, Setting, as_json, as_markdown, as_text
 from diffwave.cli.main import main
 from diffwave.config import BASE
-from diffwave.roofline import roofline
-from diffwave.timing import Limits, Spread
+from diffwave.speed import timing
+from diffwave.speed.roofline import roofline
+from diffwave.speed.timing import Limits, Spread
 from diffwave.vocoder import Vocoder
 
 LIMITS = Limits(operations=1e11, traffic=1e10)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import soundfile
 
-from diffwave.checkpoint import load_checkpoint
+from diffwave.checkpoint.folder import load_checkpoint
 from diffwave.cli.demo import bundled_utterance
 from diffwave.cli.main import main
 from diffwave.vocoder import Vocoder

@@ -8,9 +8,9 @@ import pytest
 import soundfile
 import torch
 
-from diffwave.checkpoint import load_checkpoint, save_checkpoint
+from diffwave.checkpoint.card import model_card
+from diffwave.checkpoint.folder import load_checkpoint, save_checkpoint
 from diffwave.cli.main import main
-from diffwave.model_card import model_card
 from diffwave.vocoder import Vocoder
 
 LICENSE = ("--license", "CC-BY-4.0")

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from diffwave.cli.listen_serve import default_results, main
-from diffwave.cli.plan import InputError
-from diffwave.listening.page import build_page
-from diffwave.listening.server import ListeningServer
+from diffwave.errors import InputError
+from diffwave.listening.lab_server import ListeningServer
+from diffwave.listening.sheet_page import build_page
 from tones import tone_test
 
 
@@ -121,7 +121,7 @@ def test_answers_stand_beside_the_exported_folder(tmp_path: Path, monkeypatch: p
 
 
 def test_ipv6(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    from diffwave.listening.server import ListeningServer
+    from diffwave.listening.lab_server import ListeningServer
 
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()

@@ -13,10 +13,9 @@ import soundfile
 import diffwave
 from diffwave.cli import main as entry
 from diffwave.cli.arguments import seconds_argument
-from diffwave.cli.errors import one_line, reason
 from diffwave.cli.main import COMMANDS, main
-from diffwave.cli.plan import InputError
 from diffwave.cli.tables import table
+from diffwave.errors import InputError, one_line, reason
 
 HEAVY = ["torch", "numpy", "hydra", "omegaconf", "pesq", "triton", "matplotlib", "soundfile", "librosa", "torchaudio"]
 # Synthesis needs PyTorch, but neither its compilers nor what scores, draws, trains or reads settings.

@@ -13,13 +13,13 @@ import pytest
 import soundfile
 import torch
 
-from diffwave.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from diffwave.cli import search_run
+from diffwave.checkpoint.folder import Checkpoint, load_checkpoint, save_checkpoint
 from diffwave.cli.main import main
-from diffwave.cli.search_results import Scores
 from diffwave.cli.search_schedule import calls_argument
-from diffwave.evaluation.schedule_objective import WEIGHTS, ScheduleObjective, read_clip
 from diffwave.evaluation.spectral import NAMES
+from diffwave.search import sweep as search_run
+from diffwave.search.found import Scores
+from diffwave.search.objective import WEIGHTS, ScheduleObjective, read_clip
 from diffwave.vocoder import Vocoder
 
 STORY = {"data": "made up", "iterations": 7, "outputs": {"pesq_wb": 1.5}}

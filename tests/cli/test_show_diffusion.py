@@ -14,9 +14,9 @@ import pytest
 import soundfile
 import torch
 
-from diffwave import figures
 from diffwave.cli.main import main
 from diffwave.cli.show_diffusion import tell_story
+from diffwave.rendering import diffusion_picture as figures
 from diffwave.vocoder import Vocoder
 
 

@@ -15,7 +15,7 @@ import pytest
 import soundfile
 import torch
 
-from diffwave.synthesis import Synthesis
+from diffwave.synthesis.blockwise import Synthesis
 from diffwave.vocoder import Vocoder
 
 

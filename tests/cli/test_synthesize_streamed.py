@@ -65,7 +65,7 @@ def test_what_is_wrong_is_one_line_and_the_others_are_done(synthesize, inputs, o
 
 
 def test_an_output_that_cannot_be_written_is_one_line(synthesize, inputs, output, speech, monkeypatch):
-    from diffwave.audio_stream import WavWriter
+    from diffwave.audio.stream import WavWriter
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from diffwave.diffusion import EnergyPrior, SpectralPrior, StandardPrior
-from diffwave.stft import FrameGeometry, stft
+from diffwave.dsp.stft import FrameGeometry, stft
 
 GEOMETRIES = [FrameGeometry(512, 128, 512, "hop"), FrameGeometry(512, 128, 512, "centre")]
 

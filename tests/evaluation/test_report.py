@@ -13,11 +13,11 @@ import pytest
 import soundfile
 
 from diffwave.evaluation import charts
+from diffwave.evaluation.findings import Results, Row, summarize
 from diffwave.evaluation.metrics import choose
 from diffwave.evaluation.outcome import Outcome
 from diffwave.evaluation.pairs import Pair, System
 from diffwave.evaluation.report import build, scores_table
-from diffwave.evaluation.summary import Results, Row, summarize
 
 HOSTILE = "<script>alert(1)</script>\"'&"
 METRICS = tuple(choose(["pesq_wb", "level"]))

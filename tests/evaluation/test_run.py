@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from diffwave.evaluation.batches import SpectralBatches
-from diffwave.evaluation.journal import Journal
 from diffwave.evaluation.metrics import choose
 from diffwave.evaluation.pairs import match
+from diffwave.evaluation.row_journal import Journal
 from diffwave.evaluation.run import RunSettings, mel_filters, run, worker_metrics
 
 

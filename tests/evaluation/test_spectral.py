@@ -8,7 +8,7 @@ import torch
 
 from diffwave.evaluation import spectral
 from diffwave.evaluation.spectral import MEL, NAMES, spectral_scores
-from diffwave.mel import MelSpectrogram, mel_filterbank
+from diffwave.mel.spectrogram import MelSpectrogram, mel_filterbank
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 import foreign_checkpoints
-from diffwave.checkpoint import CheckpointError
+from diffwave.checkpoint.folder import CheckpointError
 from diffwave.interop.archives import load_archive
 from diffwave.interop.importing import import_checkpoint
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import foreign_checkpoints
-from diffwave.checkpoint import CheckpointError
+from diffwave.checkpoint.folder import CheckpointError
 from diffwave.config import ConfigError, mel_preset
 from diffwave.interop.importing import Imported, import_checkpoint
 from diffwave.vocoder import Vocoder

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffwave.checkpoint import DEFAULT, Checkpoint, CheckpointError, checkpoint_folder, load_checkpoint
+from diffwave.checkpoint.folder import DEFAULT, Checkpoint, CheckpointError, checkpoint_folder, load_checkpoint
 from diffwave.config import BASE, DiffusionConfig, ModelConfig, NetworkConfig, RefinerConfig, SamplingConfig
 from diffwave.interop import onnx_export
 from diffwave.interop.onnx_names import CONDITIONER_NAME, OPSET, REFINER_NAME, STEP_NAME
 from diffwave.interop.onnx_runtime import OnnxRuntime, load_onnx
-from diffwave.network import DiffWave
-from diffwave.refinement import Refiner
+from diffwave.network.diffwave import DiffWave
+from diffwave.network.refiner import Refiner
 from diffwave.vocoder import Vocoder
 from tiny import TINY, random_weights
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import interop_parity
-from diffwave.checkpoint import Checkpoint
+from diffwave.checkpoint.folder import Checkpoint
 from diffwave.interop.importing import import_checkpoint
 from diffwave.vocoder import Vocoder
 

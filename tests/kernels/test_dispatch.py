@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from diffwave.kernels import compiled, dispatch
+from diffwave.kernels.backend_names import BACKENDS
 from diffwave.kernels.compiled import Compiled
 from diffwave.kernels.dispatch import BackendError, Choice, choose
-from diffwave.kernels.names import BACKENDS
 from diffwave.kernels.native import Native
 from diffwave.kernels.reference import Reference
-from diffwave.network import DiffWave
+from diffwave.network.diffwave import DiffWave
 from tiny import TINY, random_weights
 
 CPU, CUDA, OTHER = torch.device("cpu"), torch.device("cuda"), torch.device("meta")

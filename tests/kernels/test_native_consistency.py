@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from diffwave.config import MelConfig, mel_preset
-from diffwave.consistency import MelConsistency
+from diffwave.dsp.stft import FrameGeometry
 from diffwave.kernels import native_consistency, native_library
-from diffwave.mel import MelSpectrogram, spreading
-from diffwave.stft import FrameGeometry
+from diffwave.mel.consistency import MelConsistency
+from diffwave.mel.spectrogram import MelSpectrogram, spreading
 
 _REASON = native_consistency.unavailable(FrameGeometry(1024, 256, 1024))
 needs_kernel = pytest.mark.skipif(_REASON is not None, reason=f"native consistency: {_REASON}")

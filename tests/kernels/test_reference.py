@@ -12,7 +12,7 @@ from torch import Tensor
 
 from diffwave.config import ModelConfig, NetworkConfig
 from diffwave.kernels.reference import Reference, mirrored, project, projection_bytes, residual_layer
-from diffwave.network import DiffWave
+from diffwave.network.diffwave import DiffWave
 
 Arguments = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 

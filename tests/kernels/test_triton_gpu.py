@@ -8,7 +8,7 @@ import torch
 from diffwave.config import ModelConfig, NetworkConfig
 from diffwave.kernels.reference import Reference
 from diffwave.kernels.triton_backend import Triton, unavailable
-from diffwave.network import DiffWave
+from diffwave.network.diffwave import DiffWave
 from kernels_cases import Shape, output, random_case, relative_error
 from kernels_errors import backward_row, forward_row
 

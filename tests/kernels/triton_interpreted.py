@@ -14,7 +14,7 @@ import torch
 from diffwave.config import ModelConfig, NetworkConfig
 from diffwave.kernels.reference import Reference
 from diffwave.kernels.triton_backend import Triton
-from diffwave.network import DiffWave
+from diffwave.network.diffwave import DiffWave
 from kernels_cases import Shape, gradients, output, random_case, relative_error
 
 # Odd lengths, around and below a tile of 128; dilations to 512, at positions where they reach and where they do not.

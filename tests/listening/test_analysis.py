@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from diffwave.evaluation.statistics import two_way_interval
 from diffwave.listening.analysis import analyze
 from diffwave.listening.ratings import join
-from diffwave.statistics import two_way_interval
 from simulated_listeners import (
     ACR_MEANS,
     MUSHRA_MEANS,

@@ -19,7 +19,7 @@ from selenium.webdriver.common.keys import Keys
 
 from browser import DESKTOP, PHONE, Listener, chromium, complaints, needs_chromium, requests, resize
 from diffwave.listening.design import METHODS, RESULT_COLUMNS, ListeningTest
-from diffwave.listening.page import build_page
+from diffwave.listening.sheet_page import build_page
 from tones import tone_test
 
 pytestmark = [pytest.mark.browser, needs_chromium]

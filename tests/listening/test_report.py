@@ -13,13 +13,13 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from diffwave.evaluation.statistics import Interval
 from diffwave.listening.analysis import analyze
+from diffwave.listening.analysis_documents import bounds, number, p_text, score_table
 from diffwave.listening.documents import ListeningError
 from diffwave.listening.ratings import join
 from diffwave.listening.report import report_page, write_report
-from diffwave.listening.results import Reading, Source
-from diffwave.listening.summary import bounds, number, p_text, score_table
-from diffwave.statistics import Interval
+from diffwave.listening.result_files import Reading, Source
 from simulated_listeners import honest_acr, honest_mushra, honest_pairs, make_test, random_clicks
 
 FILES = ["ratings.csv", "report.html", "scores.png", "summary.json"]

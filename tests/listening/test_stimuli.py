@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diffwave.audio import resample
+from diffwave.audio.file import resample
 from diffwave.listening.matching import Item
 from diffwave.listening.stimuli import Prepared, Recipe, UnusableItemError, fade, loudness, prepare
 from recordings import RATE, speech, write

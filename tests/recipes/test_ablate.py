@@ -19,9 +19,9 @@ from ablation.settings import METRICS, Laboratory
 from ablation.summary import summarize
 from ablation.systems import FLOORS, metric_names
 from ablation.variants import DEFAULT, LMNT, VARIANTS
-from diffwave.cli.train import compose_config
+from diffwave.config.composing import compose_config
 from diffwave.evaluation.metrics import METRICS as KNOWN
-from diffwave.statistics import Interval
+from diffwave.evaluation.statistics import Interval
 
 UTTERANCE = "train-clean-100/403/1/403-1-0000.flac"
 TINY = [

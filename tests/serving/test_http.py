@@ -32,7 +32,7 @@ from services import Served, encoded, npy, raw_exchange, serving, wait_until
 httpx = pytest.importorskip("httpx", reason="asks the service")
 for package in ("fastapi", "uvicorn", "prometheus_client"):
     pytest.importorskip(package, reason="diffwave serve needs it (extra: serve)")
-MelWarning = pytest.importorskip("diffwave.mel").MelWarning
+MelWarning = pytest.importorskip("diffwave.mel.spectrogram").MelWarning
 
 
 def samples_of(body: bytes) -> np.ndarray:

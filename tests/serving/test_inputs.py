@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from diffwave.audio import decode_audio
-from diffwave.audio_checks import AudioError, AudioLimits, AudioTooLargeError
+from diffwave.audio.checks import AudioError, AudioLimits, AudioTooLargeError
+from diffwave.audio.file import decode_audio
 from diffwave.serving.inputs import kind_of, read_input
 from diffwave.serving.limits import Limits, RefusedError
 from diffwave.vocoder import Vocoder

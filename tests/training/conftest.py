@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from diffwave.cli.train import compose_config
 from diffwave.config import TrainingConfig
+from diffwave.config.composing import compose_config
 from runs import Configure
 from training_overrides import SMALL
 

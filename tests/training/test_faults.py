@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffwave.checkpoint import load_checkpoint
+from diffwave.checkpoint.folder import load_checkpoint
 from diffwave.cli.main import main
 from diffwave.config import ConfigError
 from diffwave.corpus.manifest import read_manifest, write_manifest
-from diffwave.data import find_utterances
-from diffwave.training.errors import TrainingError
-from diffwave.training.outputs import OutputMaker
-from diffwave.training.run_folder import RunFolder
-from diffwave.training.states import states
+from diffwave.corpus.selection import find_utterances
+from diffwave.errors import TrainingError
+from diffwave.training.outputs.speaking import OutputMaker
+from diffwave.training.record.run_folder import RunFolder
+from diffwave.training.record.states import states
 from diffwave.training.trainer import Trainer
 from runs import Configure, curve, same_training, train
 from training_overrides import SMALL

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffwave.cli.train import ConfigError
+from diffwave.config import ConfigError
 from diffwave.kernels.native import unavailable
-from diffwave.training.states import states
+from diffwave.training.record.states import states
 from diffwave.training.trainer import Trainer
 from runs import Configure, same_training, train
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from diffwave.cli.train import compose_config
+from diffwave.config.composing import compose_config
 from runs import curve, same_training, train
 from training_overrides import SMALL
 

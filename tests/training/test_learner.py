@@ -6,9 +6,9 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from diffwave.config import TrainingConfig
-from diffwave.data import Crops
+from diffwave.training.crops import Crops
+from diffwave.training.distributed import Processes
 from diffwave.training.learner import Learner, moving_average
-from diffwave.training.processes import Processes
 from diffwave.training.trainer import Trainer
 from runs import Configure
 from tiny import random_weights

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from diffwave.cli.train import _stop_on_signals
-from diffwave.training.states import states
+from diffwave.training.record.states import states
 from diffwave.training.trainer import Trainer
 from runs import Configure, same_training, same_weights, train
 from training_overrides import SMALL

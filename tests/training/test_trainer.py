@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffwave.checkpoint import load_checkpoint
+from diffwave.checkpoint.folder import load_checkpoint
 from diffwave.config import ConfigError
 from diffwave.corpus.manifest import write_manifest
-from diffwave.data import find_utterances
-from diffwave.training.errors import TrainingError
-from diffwave.training.states import exclusive, states
+from diffwave.corpus.selection import find_utterances
+from diffwave.errors import TrainingError
+from diffwave.training.record.states import exclusive, states
 from diffwave.training.trainer import Trainer
 from diffwave.vocoder import Vocoder
 from runs import Configure, history, same_training, state, train

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffwave.audio import read_audio
-from diffwave.checkpoint import Checkpoint, CheckpointError, checkpoint_folder, load_checkpoint
+from diffwave.audio.file import read_audio
+from diffwave.checkpoint.folder import Checkpoint, CheckpointError, checkpoint_folder, load_checkpoint
 from diffwave.cli.demo import bundled_utterance
 from diffwave.config import ConfigError, DiffusionConfig, MelConfig, ModelConfig, NetworkConfig
-from diffwave.mel import MelSpectrogram
-from diffwave.network import DiffWave
+from diffwave.mel.spectrogram import MelSpectrogram
+from diffwave.network.diffwave import DiffWave
 from diffwave.training.trainer import Trainer
 from diffwave.training.warm_start import warm_weights
 from runs import Configure, state, train

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import cache
 
 from ablation.variants import LMNT, Variant
-from diffwave.cli.train import compose_config
 from diffwave.config import BASE, ModelConfig
-from diffwave.roofline import call_work
+from diffwave.config.composing import compose_config
+from diffwave.speed.roofline import call_work
 
 
 def relative_cost(variant: Variant) -> float:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from diffwave.evaluation.metrics import METRICS
-from diffwave.statistics import Interval, cluster_interval, two_way_interval
+from diffwave.evaluation.statistics import Interval, cluster_interval, two_way_interval
 
 # A score by seed and utterance; floors have no seed.
 Scores = dict[tuple[int, str], float]

@@ -11,8 +11,8 @@ from ablation.settings import ROOT, Laboratory, read, write
 from ablation.systems import FLOORS, make_floor, metric_names, score, synthesize
 from ablation.training import VariantError, all_overrides, train
 from ablation.variants import LMNT, Variant
-from diffwave.cli.errors import one_line, user_errors
-from diffwave.provenance import commit
+from diffwave.checkpoint.provenance import commit
+from diffwave.errors import UserError, one_line
 
 sys.path.insert(0, str(ROOT / "benchmarks"))  # that know which machine this is
 from machine import environment
@@ -60,7 +60,7 @@ def _fill(
     _say(f"{path.stem}: begins")
     try:
         document = make()
-    except (VariantError, *user_errors()) as error:
+    except (VariantError, UserError, ImportError) as error:
         document = {"error": one_line(str(error))}
     where = {"environment": environment(), "commit": commit(), "command": command}
     document = {**head, "missing_metrics": metric_names()[1], **where, **document}

@@ -80,7 +80,7 @@ def train(runner: Runner, seed: int, laboratory: Laboratory) -> dict[str, Any]:
 
 def _config(seed: int, laboratory: Laboratory) -> TrainingConfig:
     """The default variant's: it says which crops."""
-    from diffwave.cli.train import compose_config
+    from diffwave.config.composing import compose_config
 
     where = [f"data.root={json.dumps(str(laboratory.data.resolve()))}", f"train.seed={seed}"]
     return compose_config([f"experiment={laboratory.experiment}", *laboratory.overrides, *where])
@@ -90,7 +90,8 @@ def _spend(
     runner: Runner, config: TrainingConfig, folder: Path, laboratory: Laboratory
 ) -> tuple[int, float, float | None]:
     """Train in blocks until the budget is over; returns iterations, seconds and the last loss."""
-    from diffwave.data import CropDataset, training_and_validation
+    from diffwave.corpus.selection import training_and_validation
+    from diffwave.training.crops import CropDataset
 
     utterances, _ = training_and_validation(config.data, MEL.sample_rate)
     dataset = CropDataset(utterances, config.model.mel, config.data.crop_frames, config.train.seed)
@@ -121,7 +122,7 @@ def _block(done: int, seconds: float, speed: float, laboratory: Laboratory) -> i
 
 def _batch(dataset: Any, index: int, size: int) -> dict[str, Tensor]:
     """The crops of an iteration as the package's loader would hand them over."""
-    from diffwave.mel import MelSpectrogram
+    from diffwave.mel.spectrogram import MelSpectrogram
 
     wav = torch.stack([dataset[number].wav for number in range(index * size, (index + 1) * size)])
     context, frames = dataset.context, dataset.context // MEL.hop_length
@@ -131,9 +132,9 @@ def _batch(dataset: Any, index: int, size: int) -> dict[str, Tensor]:
 
 def synthesize(runner: Runner, seed: int, laboratory: Laboratory) -> dict[str, Path]:
     """Copy synthesis of the recordings; returns the folders of the network alone and of the consistent outputs."""
-    from diffwave.audio import read_audio, write_wav
-    from diffwave.consistency import MelConsistency
-    from diffwave.mel import MelSpectrogram
+    from diffwave.audio.file import read_audio, write_wav
+    from diffwave.mel.consistency import MelConsistency
+    from diffwave.mel.spectrogram import MelSpectrogram
 
     run_dir = laboratory.runs / f"lmnt-com-{seed}"
     wavs = {path.stem: read_audio(path, MEL.sample_rate).wav for path in sorted(laboratory.reference.iterdir())}
@@ -161,7 +162,7 @@ def synthesize(runner: Runner, seed: int, laboratory: Laboratory) -> dict[str, P
 
 
 def _mel(wav: Tensor, config: MelConfig) -> Tensor:
-    from diffwave.mel import MelSpectrogram
+    from diffwave.mel.spectrogram import MelSpectrogram
 
     mel: Tensor = MelSpectrogram(config)(wav.unsqueeze(0))[0]
     return mel

@@ -31,7 +31,7 @@ class Learner:
         from diffwave.params import params
 
         from diffwave import learner
-        from diffwave.model import DiffWave
+        from diffwave.mel.prior import DiffWave
 
         self.module, self.device = learner, device
         model = DiffWave(params).to(device)

@@ -12,7 +12,7 @@ from ablation.settings import METRICS, read
 from ablation.systems import ALONE, CONSISTENT, FLOORS, Floor
 from ablation.variants import DEFAULT, LMNT, VARIANTS
 from diffwave.config import ConfigError
-from diffwave.statistics import Interval
+from diffwave.evaluation.statistics import Interval
 
 Result = dict[str, Any]
 # Beside PESQ, what must not fall while it rises.

@@ -12,10 +12,10 @@ from typing import Any
 from ablation.settings import METRICS, STEPS, Laboratory
 from ablation.training import VariantError
 from diffwave.cli.main import main as diffwave
-from diffwave.evaluation.journal import Journal
 from diffwave.evaluation.metrics import METRICS as KNOWN
 from diffwave.evaluation.metrics import choose
 from diffwave.evaluation.pairs import match
+from diffwave.evaluation.row_journal import Journal
 from diffwave.evaluation.run import RunSettings, run
 
 ALONE, CONSISTENT = "alone", "consistent"

@@ -127,8 +127,8 @@ def _timed(run_dir: Path) -> list[tuple[int, float]]:
 
 def _figures(run_dir: Path) -> dict[str, Any]:
     """What the run has become."""
-    from diffwave.checkpoint import load_checkpoint
-    from diffwave.document import to_dict
+    from diffwave.checkpoint.folder import load_checkpoint
+    from diffwave.config.document import to_dict
 
     checkpoint = load_checkpoint(run_dir)
     rows = [row for row in _history(run_dir) if "validation_loss" in row]

@@ -1,0 +1,1 @@
+"""Signals as tensors: the Fourier transform, noise by position, division into blocks."""

@@ -1,0 +1,1 @@
+"""Which trained steps few network calls should visit."""

@@ -1,0 +1,1 @@
+"""How fast a model speaks here, and how fast it could at best."""

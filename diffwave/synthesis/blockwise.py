@@ -1,0 +1,215 @@
+"""One way to make waveforms of mels: the sampler, what guides it, and how an utterance is divided.
+
+Without mel consistency a sample depends on no more than the network's receptive field, once for each call. A block
+that looks that far is the same as the utterance in one piece, to float rounding.
+
+Mel consistency has no such bound: every iteration carries phases further by a frame. There a block looks only a little
+beyond its ends, and goes on from the waveform before it, which is held in every step; its phases follow from those
+(RTISI-LA: Zhu, Beauregard & Wyse 2007, with a network between the iterations). What an utterance sounds like is then
+*defined* block by block, whether it is there from the start or arrives in parts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from diffwave.config import DiffusionConfig, SamplingConfig
+from diffwave.devices import out_of_memory
+from diffwave.diffusion import Prior, Sampler
+from diffwave.diffusion.sampler import Callback
+from diffwave.dsp.blocks import Block, Layout, rising, windows
+from diffwave.mel.prior import make_prior
+from diffwave.mel.spectrogram import MelSpectrogram
+from diffwave.network.refiner import Refiner
+from diffwave.synthesis.denoising import Denoiser
+from diffwave.synthesis.graphs import Graphs
+from diffwave.synthesis.guidance import MelGuide
+
+# An utterance of up to so many frames (half a minute at 16 kHz) is one block where that makes no difference.
+_AT_ONCE = 2048
+# Frames that the upsampler mixes with their neighbours: one for each of its two convolutions.
+_UPSAMPLER = 2
+# Frames over which a block takes over from what the block before made of them: a click would be heard otherwise.
+_FADE = 4
+# Twice the paper's largest dilation, in frames of 256 samples: two outputs of a dilated convolution are made together.
+_STRETCH = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Synthesis:
+    """From mels to waveforms, with all choices made.
+
+    Args:
+        denoiser: the network and its process.
+        front_end: the convention of the mels.
+        diffusion: what the prior is made from.
+        settings: of consistency, refiner and blocks.
+        sampler: the way back from noise.
+        seed: of the noise.
+        refiner: of the model, if there is one.
+        graphs: recorded samplers, on a GPU.
+    """
+
+    denoiser: Denoiser
+    front_end: MelSpectrogram
+    diffusion: DiffusionConfig
+    settings: SamplingConfig
+    sampler: Sampler
+    seed: int
+    refiner: Refiner | None = None
+    graphs: Graphs | None = None
+
+    def layout(self, streamed: bool) -> Layout:
+        """How utterances are divided; without consistency, ones that are there from the start need not be."""
+        context = self.context
+        if self.settings.consistency_iterations:
+            lengths = rising(self.settings.first_block_frames, self.settings.block_frames)
+        else:
+            # Twice the context on either side: half of the work is done twice.
+            longest = max(2 * context, self.settings.block_frames if streamed else _AT_ONCE)
+            lengths = rising(self.settings.first_block_frames, longest) if streamed else (longest,)
+        return Layout(lengths, context, context)
+
+    @property
+    def context(self) -> int:
+        """Frames on each side of a block that it looks at."""
+        # Kernels work on stretches of positions; where blocks begin at the same place in a stretch they round alike.
+        return -(-self._needed // _STRETCH) * _STRETCH
+
+    @property
+    def _needed(self) -> int:
+        mel, network = self.front_end.config, self.denoiser.network
+        filters = 0 if self.diffusion.prior == "standard" else 1 - (-mel.n_fft // mel.hop_length)
+        # The past is held in every call if guided, so that the calls' fields do not add up.
+        calls = 1 if self.settings.guided else len(self.sampler)
+        reach = _UPSAMPLER + filters - (-calls * network.receptive_field() // mel.hop_length)
+        if not self.settings.consistency_iterations:
+            return reach
+        if self.settings.guided:
+            return max(self.settings.context_frames, reach)
+        return reach + self.settings.context_frames
+
+    def speak(
+        self,
+        mels: Sequence[Tensor],
+        first: int = 0,
+        pasts: Sequence[Tensor] = (),
+        hold: Tensor | None = None,
+        callback: Callback | None = None,
+    ) -> list[Tensor]:
+        """Synthesize a window of each utterance, all from the same frame on.
+
+        Args:
+            mels: groups ``[b, M, F_i]``.
+            first: frame of the utterance where the windows start.
+            pasts, hold: how the waveforms of each group begin, ``[b, n]``, and how much of that they keep, if
+                consistency is to go on from them.
+            callback: shown states and clean estimates in the domain of the diffusion.
+
+        Returns:
+            Waveforms ``[b, F_i * hop_length]``.
+        """
+        targets = [(mel, self.prior(mel)) for mel in mels]
+        guide = MelGuide(self.front_end, targets, self.settings, self.refiner, pasts, hold)
+        examples = [example for mel in mels for example in mel]
+        alone = len(mels) == 1
+        condition = self.denoiser.condition(mels[0]) if alone else self.denoiser.condition_batch(examples)
+        if self.graphs is None or callback is not None or first or self.settings.guided:
+            # A graph is made for a range of lengths and for one start; what guides depends on the exact ones.
+            guided = guide if self.settings.guided else None
+            start = first * self.front_end.config.hop_length
+            return guide.finish(self.denoiser(condition, self.sampler, self.seed, callback, None, guided, start))
+        return guide.finish(self.graphs(condition, self.sampler, self.seed))
+
+    def prior(self, mel: Tensor) -> Prior:
+        """What the noise of a mel ``[B, M, F]`` looks like."""
+        return make_prior(self.diffusion, self.front_end, mel)
+
+    def whole(self, mels: Sequence[Tensor]) -> list[Tensor]:
+        """Synthesize utterances that are there from the start.
+
+        Args:
+            mels: groups ``[b, M, F_i]``.
+
+        Returns:
+            Waveforms ``[b, F_i * hop_length]``.
+        """
+        layout = self.layout(streamed=False)
+        divided = [layout.divide(mel.shape[-1]) for mel in mels]
+        done = [_Waveform() for _ in mels]
+        for index in range(max(map(len, divided))):
+            # Blocks of the same number start at the same frame, so that one noise is right for all.
+            there = [i for i, blocks in enumerate(divided) if index < len(blocks)]
+            blocks = [divided[i][index] for i in there]
+            windows = [mels[i][..., block.start : block.stop].clone() for i, block in zip(there, blocks, strict=True)]
+            self._extend([done[i] for i in there], blocks, windows)
+        return [torch.cat(waveform.pieces, dim=1) for waveform in done]
+
+    def stream(self, parts: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Synthesize an utterance that comes in parts.
+
+        Args:
+            parts: of the mel, in order, each ``[1, M, F_i]``.
+
+        Yields:
+            The waveform in pieces ``[1, n_i]``, as soon as each is known.
+
+        Raises:
+            MemoryError: if a block does not fit into memory.
+        """
+        waveform = _Waveform()
+        for block, window in windows(self.layout(streamed=True), parts):
+            try:
+                with torch.inference_mode():
+                    self._extend([waveform], [block], [window])
+            except (MemoryError, RuntimeError) as error:
+                if not out_of_memory(error):
+                    raise
+                reason = f"stream: expected a block to fit into the memory of {window.device}; it does not"
+                raise MemoryError(reason) from None
+            yield waveform.pieces.pop()
+
+    def _extend(self, waveforms: Sequence[_Waveform], blocks: Sequence[Block], windows: Sequence[Tensor]) -> None:
+        """Add blocks that start at the same frame to the waveforms.
+
+        Args:
+            waveforms: so far.
+            blocks: what comes next of each.
+            windows: their mels, ``[b, M, stop - start]``.
+        """
+        start, begin, hop = blocks[0].start, blocks[0].begin, self.front_end.config.hop_length
+        going_on = self.settings.consistency_iterations > 0 and begin > 0
+        pasts = [waveform.tail for waveform in waveforms if waveform.tail is not None] if going_on else []
+        wavs = self.speak(windows, start, pasts, self._hold(begin - start) if going_on else None)
+        for waveform, block, wav in zip(waveforms, blocks, wavs, strict=True):
+            new = wav[:, (begin - start) * hop :]
+            waveform.pieces.append(new[:, : (block.end - begin) * hop])
+            known = new if waveform.tail is None else torch.cat([waveform.tail[:, : (begin - start) * hop], new], dim=1)
+            next_start = max(0, block.end - self.context)
+            # A copy, so that the rest of the window can go.
+            waveform.tail = known[:, (next_start - start) * hop : (block.end + _FADE - start) * hop].clone()
+
+    def _hold(self, frames: int) -> Tensor:
+        """All of what has left, and less and less of what the block before made of the first frames of this one."""
+        hop, device = self.front_end.config.hop_length, self.denoiser.process.schedule.betas.device
+        turn = torch.arange(1, _FADE * hop + 1, device=device) * (math.pi / (_FADE * hop + 1))
+        return torch.cat([torch.ones(frames * hop, device=device), 0.5 + 0.5 * turn.cos()])
+
+
+@dataclass(eq=False)
+class _Waveform:
+    """A waveform while it is made.
+
+    Args:
+        pieces: ``[b, n_i]``, those that are finished.
+        tail: what the next block goes on from: from the first frame that it looks at to the last that it fades from,
+            ``[b, n]``.
+    """
+
+    pieces: list[Tensor] = field(default_factory=list)
+    tail: Tensor | None = None

@@ -1,0 +1,259 @@
+from __future__ import annotations
+
+import pickle
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from diffwave.config import ConfigError, DataConfig, MelConfig
+from diffwave.corpus.manifest import write_manifest
+from diffwave.corpus.selection import find_utterances, split, spread, training_and_validation
+from diffwave.training.crops import CropDataset, DataError, Shares, Utterance, context_samples, read_segment
+
+MEL = MelConfig(n_fft=64, win_length=64, hop_length=16, n_mels=8)
+RATE = 16000
+
+
+def write(path: Path, samples: int = 800, rate: int = RATE, channels: int = 1) -> np.ndarray:
+    """A file whose sample ``i`` says ``i`` (as 16-bit numbers), so that every crop tells where it was cut."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ramp = np.arange(1, samples + 1, dtype=np.int16)
+    data = np.stack([ramp * (channel + 1) for channel in range(channels)], axis=1)
+    soundfile.write(path, data, rate, subtype="PCM_16")
+    return ramp.astype(np.float32) / 32768
+
+
+@pytest.fixture
+def librispeech(tmp_path: Path) -> Path:
+    """Two training subsets, one test subset; a transcript, a hidden file and a broken one in between."""
+    for name, count in (("train-clean-100/19/198", 2), ("train-clean-100/26/495", 1), ("train-other-500/20/205", 1)):
+        for i in range(count):
+            parts = name.split("/")
+            write(tmp_path / name / f"{parts[1]}-{parts[2]}-{i:04}.flac", 800 + 100 * i)
+    write(tmp_path / "test-clean/61/70968/61-70968-0000.flac")
+    (tmp_path / "train-clean-100/19/198/19-198.trans.txt").write_text("19-198-0000 WORDS")
+    (tmp_path / "train-clean-100/19/198/broken.flac").write_bytes(b"fLaC and nothing more")
+    (tmp_path / "SPEAKERS.TXT").write_text("; speakers")
+    return tmp_path
+
+
+def names(utterances: list[Utterance]) -> list[str]:
+    return [u.path.name for u in utterances]
+
+
+def test_of_a_librispeech_root_only_the_training_subsets_are_used(librispeech: Path) -> None:
+    utterances = find_utterances(DataConfig(root=str(librispeech)), RATE)
+    assert names(utterances) == ["19-198-0000.flac", "19-198-0001.flac", "26-495-0000.flac", "20-205-0000.flac"]
+    assert [u.speaker for u in utterances] == ["19", "19", "26", "20"]
+    assert [u.samples for u in utterances] == [800, 900, 800, 800]
+    assert {u.sample_rate for u in utterances} == {RATE}
+
+
+def test_named_subsets_are_used_and_no_others(librispeech: Path) -> None:
+    config = DataConfig(root=str(librispeech), subsets=["test-clean", "train-other-500"])
+    assert names(find_utterances(config, RATE)) == ["61-70968-0000.flac", "20-205-0000.flac"]
+    with pytest.raises(ConfigError, match=r"data.subsets: expected folders of .*; missing: dev-clean, dev-other"):
+        find_utterances(DataConfig(root=str(librispeech), subsets=["dev-clean", "test-clean", "dev-other"]), RATE)
+
+
+def test_any_other_tree_is_used_whole(tmp_path: Path) -> None:
+    write(tmp_path / "loose.wav")
+    write(tmp_path / "anna" / "1.FLAC")
+    write(tmp_path / "anna" / "deep" / "2.wav")
+    utterances = find_utterances(DataConfig(root=str(tmp_path)), RATE)
+    assert sorted((u.path.name, u.speaker) for u in utterances) == [
+        ("1.FLAC", "anna"),
+        ("2.wav", "deep"),
+        ("loose.wav", "loose"),
+    ]
+
+
+def test_another_rate_is_refused_with_both(tmp_path: Path) -> None:
+    write(tmp_path / "a.wav")
+    write(tmp_path / "b.wav", rate=22050)
+    with pytest.raises(ConfigError, match=r"expected 16000 Hz.*b.wav has 22050 Hz"):
+        find_utterances(DataConfig(root=str(tmp_path)), RATE)
+
+
+def test_a_root_without_audio_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="expected a folder of audio"):
+        find_utterances(DataConfig(root=str(tmp_path / "nowhere")), RATE)
+    with pytest.raises(ConfigError, match=r"found none \(0 unreadable\)"):
+        find_utterances(DataConfig(root=str(tmp_path)), RATE)
+    (tmp_path / "a.wav").write_bytes(b"")
+    with pytest.raises(ConfigError, match=r"found none \(1 unreadable\)"):
+        find_utterances(DataConfig(root=str(tmp_path)), RATE)
+
+
+def corpus(count: int, speakers: int = 5) -> list[Utterance]:
+    return [Utterance(Path(f"{i:03}.flac"), 1000, RATE, str(i % speakers)) for i in range(count)]
+
+
+def test_named_speakers_are_held_out_completely() -> None:
+    training, validation = split(corpus(40), ["1", "3", "absent"])
+    assert {u.speaker for u in validation} == {"1", "3"}
+    assert {u.speaker for u in training} == {"0", "2", "4"}
+    assert len(training) + len(validation) == 40
+
+
+@pytest.mark.parametrize(("count", "held_out"), [(2, 1), (20, 1), (21, 2), (100, 5)])
+def test_without_known_speakers_one_in_twenty_is_held_out(count: int, held_out: int) -> None:
+    training, validation = split(corpus(count), ["absent"])
+    assert len(validation) == held_out
+    assert not {u.path for u in training} & {u.path for u in validation}
+    assert len(training) + len(validation) == count
+
+
+def test_a_single_utterance_serves_both() -> None:
+    only = corpus(1)
+    assert split(only, []) == (only, only)
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> CropDataset:
+    for i, samples in enumerate((400, 640, 70, 2000)):
+        write(tmp_path / f"{i}.wav", samples)
+    return CropDataset(find_utterances(DataConfig(root=str(tmp_path)), RATE), MEL, crop_frames=8, seed=4)
+
+
+def test_a_crop_is_a_piece_of_its_file_with_zeros_beyond_the_ends(dataset: CropDataset) -> None:
+    crop, context = 8 * 16, context_samples(MEL)
+    assert context == 32
+    edges = 0
+    for number in range(60):
+        piece = (dataset[number].wav.numpy() * 32768).round()
+        assert piece.shape == (crop + 2 * context,)
+        inside = piece[context : context + crop]
+        assert inside[0] >= 1
+        # A ramp: the number of a sample is its place, from 1.
+        np.testing.assert_array_equal(np.diff(inside), 1)
+        before = inside[0] - 1 - np.arange(context, 0, -1) + 1
+        np.testing.assert_array_equal(piece[:context], np.clip(before, 0, None))
+        ends = [u.samples for u in dataset.utterances]
+        after = inside[-1] + np.arange(1, context + 1)
+        possible = [np.where(after <= end, after, 0) for end in ends]
+        assert any(np.array_equal(piece[context + crop :], tail) for tail in possible)
+        edges += (piece == 0).any()
+    assert edges > 0
+
+
+def test_crops_are_a_function_of_seed_and_number(dataset: CropDataset) -> None:
+    utterances = dataset.utterances
+    again = CropDataset(utterances, MEL, 8, seed=4)
+    other = CropDataset(utterances, MEL, 8, seed=5)
+    backwards = {number: again[number].wav for number in reversed(range(40))}
+    assert all(torch.equal(dataset[number].wav, backwards[number]) for number in range(40))
+    assert sum(torch.equal(dataset[number].wav, other[number].wav) for number in range(40)) < 10
+
+
+def test_every_epoch_visits_each_entry_once_and_in_a_new_order(dataset: CropDataset, monkeypatch) -> None:
+    # 400, 640 and 2000 samples hold 3, 5 and 15 whole crops of 128; 70 samples hold none.
+    visits = {"0.wav": 3, "1.wav": 5, "3.wav": 15}
+    visited: list[str] = []
+
+    def note(utterance: Utterance, start: int, length: int) -> torch.Tensor:
+        visited.append(utterance.path.name)
+        return torch.zeros(length)
+
+    monkeypatch.setattr("diffwave.training.crops.read_segment", note)
+    size = len(dataset)
+    assert size == 23
+    for number in range(3 * size):
+        dataset[number]
+    epochs = [visited[i * size : (i + 1) * size] for i in range(3)]
+    assert [Counter(epoch) for epoch in epochs] == 3 * [visits]
+    assert epochs[0] != epochs[1] != epochs[2]
+
+
+def test_crops_start_anywhere_also_at_the_last_place(tmp_path: Path) -> None:
+    write(tmp_path / "a.wav", 131)
+    dataset = CropDataset(find_utterances(DataConfig(root=str(tmp_path)), RATE), MEL, 8, seed=0)
+    starts = {int((dataset[number].wav[32] * 32768).round()) - 1 for number in range(60)}
+    assert starts == {0, 1, 2, 3}
+
+
+def test_a_dataset_can_be_sent_to_a_loader_process(dataset: CropDataset) -> None:
+    first = dataset[0]
+    sent = pickle.loads(pickle.dumps(dataset))
+    assert torch.equal(sent[0].wav, first.wav)
+    assert torch.equal(sent[30].wav, dataset[30].wav)
+
+
+def test_utterances_that_are_all_too_short_are_refused_with_lengths(tmp_path: Path) -> None:
+    write(tmp_path / "a.wav", 127)
+    utterances = find_utterances(DataConfig(root=str(tmp_path)), RATE)
+    with pytest.raises(ConfigError, match="crop_frames=8 needs utterances of 128 samples; the longest has 127"):
+        CropDataset(utterances, MEL, 8, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("n_fft", "hop", "context"), [(1024, 256, 512), (1024, 300, 600), (800, 200, 400), (64, 64, 64), (100, 48, 96)]
+)
+def test_the_context_is_half_a_frame_in_whole_hops(n_fft: int, hop: int, context: int) -> None:
+    assert context_samples(MelConfig(n_fft=n_fft, win_length=n_fft, hop_length=hop)) == context
+
+
+def test_stereo_is_mixed_down(tmp_path: Path) -> None:
+    ramp = write(tmp_path / "a.wav", 100, channels=2)
+    (utterance,) = find_utterances(DataConfig(root=str(tmp_path)), RATE)
+    np.testing.assert_allclose(read_segment(utterance, 20, 30).numpy(), 1.5 * ramp[20:50])
+
+
+def test_a_segment_may_reach_beyond_both_ends(tmp_path: Path) -> None:
+    ramp = write(tmp_path / "a.wav", 100)
+    (utterance,) = find_utterances(DataConfig(root=str(tmp_path)), RATE)
+    expected = np.concatenate([np.zeros(7), ramp, np.zeros(13)])
+    np.testing.assert_allclose(read_segment(utterance, -7, 120).numpy(), expected)
+
+
+def test_a_file_shorter_than_it_was_is_an_error(tmp_path: Path) -> None:
+    write(tmp_path / "a.wav", 100)
+    (utterance,) = find_utterances(DataConfig(root=str(tmp_path)), RATE)
+    write(tmp_path / "a.wav", 50)
+    with pytest.raises(DataError, match=r"a.wav: expected 60 samples at 16000 Hz from 40; got 10 at 16000 Hz"):
+        read_segment(utterance, 40, 60)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("processes", [1, 2, 3])
+def test_processes_share_every_batch_without_repeats_or_gaps(processes: int, accumulate: int) -> None:
+    batch, numbers = 12, range(24, 84)
+    shares = [Shares(numbers, batch, rank, processes, accumulate) for rank in range(processes)]
+    lists = [list(share) for share in shares]
+    assert [len(share) for share in shares] == [len(batches) for batches in lists] == [5 * accumulate] * processes
+    for iteration in range(5):
+        part = slice(iteration * accumulate, (iteration + 1) * accumulate)
+        taken = [number for batches in lists for micro_batch in batches[part] for number in micro_batch]
+        # In the order of the processes: the same batch, in the same order, however many there are.
+        assert taken == list(range(24 + iteration * batch, 24 + (iteration + 1) * batch))
+
+
+def test_a_manifest_stands_for_a_folder(librispeech: Path, tmp_path: Path) -> None:
+    utterances = find_utterances(DataConfig(root=str(librispeech)), RATE)
+    write_manifest(tmp_path / "train.jsonl", utterances[:3])
+    write_manifest(tmp_path / "val.jsonl", utterances[2:])
+    config = DataConfig(manifest=str(tmp_path / "train.jsonl"), validation_manifest=str(tmp_path / "val.jsonl"))
+    # What is validated on is not learned from, even if both manifests have it.
+    assert training_and_validation(config, RATE) == (utterances[:2], utterances[2:])
+    with pytest.raises(ConfigError, match=r"data.manifest: expected 22050 Hz, the rate of model.mel; .* has 16000 Hz"):
+        training_and_validation(config, 22050)
+    both = DataConfig(manifest=config.manifest, validation_manifest=config.manifest)
+    with pytest.raises(ConfigError, match="expected somebody to train on; every utterance is in it"):
+        training_and_validation(both, RATE)
+
+
+def test_speakers_on_both_sides_are_told(librispeech: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    utterances = find_utterances(DataConfig(root=str(librispeech)), RATE)
+    write_manifest(tmp_path / "val.jsonl", utterances[:1])
+    training_and_validation(DataConfig(root=str(librispeech), validation_manifest=str(tmp_path / "val.jsonl")), RATE)
+    assert "speakers in both training and validation, so that it looks too good: 1" in caplog.text
+
+
+def test_the_first_few_utterances_of_a_sorted_list_are_of_many_speakers() -> None:
+    names = ("a-0", "a-1", "b-0", "b-1", "b-2", "c-0", "c-1")
+    listed = [Utterance(Path(name), 1, RATE, name[0]) for name in names]
+    assert [str(u.path) for u in spread(listed)] == ["a-0", "b-0", "c-0", "a-1", "b-1", "c-1", "b-2"]
