@@ -78,7 +78,7 @@ def _spread(values: list[float]) -> dict[str, float]:
 
 def as_table(measured: dict[str, Any]) -> str:
     """The figures for a person."""
-    from diffwave.cli.tables import table
+    from diffwave.terminal.tables import table
 
     names = {"import_torch": 'python -c "import torch"', "first_audio": "diffwave synthesize, one second"}
     rows = [

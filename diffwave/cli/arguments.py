@@ -1,31 +1,12 @@
-"""Arguments that several commands share, and a parser whose complaints are one line."""
+"""Arguments that several commands share."""
 
 from __future__ import annotations
 
 import argparse
-import math
-import re
-from pathlib import Path
-from typing import NoReturn
 
 from diffwave.config.sampling import PLACES, SAMPLERS
-from diffwave.errors import one_line
 from diffwave.kernels.backend_names import BACKENDS, PRECISIONS
-
-
-class CommandParser(argparse.ArgumentParser):
-    """A parser that answers a mistake with one line instead of the whole usage."""
-
-    def error(self, message: str) -> NoReturn:
-        """Say what is wrong, where the explanation is, and exit with 2."""
-        self.exit(2, f"{self.prog}: {one_line(message)}; {self.prog} --help explains\n")
-
-
-def path_argument(text: str) -> Path:
-    """A file or folder; an empty text is an unset shell variable, not the current folder."""
-    if not text:
-        raise argparse.ArgumentTypeError("expected a path; got an empty argument")
-    return Path(text)
+from diffwave.terminal.arguments import count_argument, path_argument
 
 
 def checkpoint_argument(text: str) -> str:
@@ -44,38 +25,6 @@ def steps_argument(text: str) -> int | str:
     if text.isdecimal() and int(text) > 0:
         return int(text)
     raise argparse.ArgumentTypeError(f"expected a positive number or 'full'; got {text!r}")
-
-
-def count_argument(text: str) -> int:
-    """0 or a positive number."""
-    if text.isdecimal():
-        return int(text)
-    raise argparse.ArgumentTypeError(f"expected 0 or a positive number; got {text!r}")
-
-
-def seconds_argument(text: str) -> float:
-    """A positive, finite number of seconds."""
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not (math.isfinite(seconds) and seconds > 0):
-        raise argparse.ArgumentTypeError(f"expected a positive number of seconds; got {text!r}")
-    return seconds
-
-
-def port_argument(text: str) -> int:
-    """A port; 0 takes a free one."""
-    if text.isascii() and text.isdecimal() and len(text) <= 5 and int(text) <= 65535:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535; got {text!r}")
-
-
-def device_argument(text: str) -> str:
-    """A device's name; whether the machine has it is found out when it is used."""
-    if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", text):
-        raise argparse.ArgumentTypeError(f"expected auto, cpu, cuda or cuda:NUMBER; got {text!r}")
-    return text
 
 
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:

@@ -6,10 +6,10 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
-from diffwave.cli.arguments import CommandParser, count_argument, path_argument
 from diffwave.cli.results import as_json, as_table
 from diffwave.errors import InputError
 from diffwave.evaluation.baselines import SYSTEMS, BaselineSettings, make
+from diffwave.terminal.arguments import CommandParser, count_argument, path_argument
 
 if TYPE_CHECKING:
     pass

@@ -8,16 +8,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diffwave.cli.arguments import (
-    CommandParser,
-    add_backend,
-    checkpoint_argument,
-    device_argument,
-    path_argument,
-    seconds_argument,
-    steps_argument,
-)
+from diffwave.cli.arguments import add_backend, checkpoint_argument, steps_argument
 from diffwave.errors import InputError, reason
+from diffwave.terminal.arguments import CommandParser, device_argument, path_argument, seconds_argument
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import diffwave
-from diffwave.cli.tables import table
 from diffwave.errors import one_line
 from diffwave.speed.roofline import Roofline
 from diffwave.speed.timing import Limits, Spread
+from diffwave.terminal.tables import table
 
 _HEADER = [
     "outputs",

@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 import diffwave
-from diffwave.cli.arguments import CommandParser, device_argument, path_argument
 from diffwave.errors import InputError, reason
+from diffwave.terminal.arguments import CommandParser, device_argument, path_argument
 
 
 def bundled_utterance() -> Path:

@@ -11,10 +11,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diffwave.cli.arguments import CommandParser, count_argument, device_argument, path_argument, seconds_argument
-from diffwave.cli.tables import table
 from diffwave.errors import InputError, one_line, reason
 from diffwave.evaluation.floor import floor_mel, make_floors, other_mels, why_none
+from diffwave.terminal.arguments import CommandParser, count_argument, device_argument, path_argument, seconds_argument
+from diffwave.terminal.tables import table
 
 if TYPE_CHECKING:
     from diffwave.evaluation.metrics import Metric

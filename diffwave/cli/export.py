@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diffwave.cli.arguments import CommandParser, count_argument
 from diffwave.config.sampling import PLACES, SAMPLERS
 from diffwave.errors import InputError
+from diffwave.terminal.arguments import CommandParser, count_argument
 
 if TYPE_CHECKING:
     from diffwave.checkpoint.folder import Checkpoint

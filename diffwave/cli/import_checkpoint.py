@@ -6,8 +6,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from diffwave.cli.arguments import CommandParser, path_argument
 from diffwave.cli.export import CARD_NAME, check_output, write_checkpoint
+from diffwave.terminal.arguments import CommandParser, path_argument
 
 if TYPE_CHECKING:
     from diffwave.config import ModelConfig

@@ -6,9 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from diffwave.cli.arguments import CommandParser, path_argument
-from diffwave.cli.tables import table
 from diffwave.errors import one_line
+from diffwave.terminal.arguments import CommandParser, path_argument
+from diffwave.terminal.tables import table
 
 _SHOWN_NOTES = 5
 

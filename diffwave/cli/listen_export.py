@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diffwave.cli.arguments import CommandParser, count_argument, path_argument, seconds_argument
 from diffwave.errors import InputError, one_line, reason
+from diffwave.terminal.arguments import (
+    CommandParser,
+    count_argument,
+    named_folder_argument,
+    path_argument,
+    seconds_argument,
+)
 
 if TYPE_CHECKING:
     from diffwave.listening.exporting import Export
@@ -28,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     add = result.add_argument
     add("--reference", type=path_argument, required=True, metavar="DIR", help="folder of the recordings")
     system = "a system to judge, and the folder of its outputs; once for each system"
-    add("--system", type=system_argument, action="append", required=True, metavar="NAME=DIR", help=system)
+    add("--system", type=named_folder_argument, action="append", required=True, metavar="NAME=DIR", help=system)
     add("--method", choices=("mushra", "acr", "ab", "cmos", "abx"), required=True)
     add("--items", type=count_argument, required=True, metavar="N", help="utterances of the test")
     seed = "of the choice of utterances and of all names (default: 0)"
@@ -48,14 +53,6 @@ def parser() -> argparse.ArgumentParser:
     add("--base-url", default="", metavar="URL", help="where clips for P.808 will be uploaded to")
     add("--force", action="store_true", help="replace an earlier test")
     return result
-
-
-def system_argument(text: str) -> tuple[str, Path]:
-    """``NAME=DIR``."""
-    name, separator, folder = text.partition("=")
-    if not (name and separator and folder):
-        raise argparse.ArgumentTypeError(f"expected NAME=DIR; got {text!r}")
-    return name, Path(folder)
 
 
 def anchors_argument(text: str) -> tuple[str, ...]:

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from diffwave.cli.arguments import CommandParser, path_argument, port_argument
 from diffwave.errors import InputError, reason
+from diffwave.terminal.arguments import CommandParser, path_argument, port_argument
 
 if TYPE_CHECKING:
     from diffwave.listening.answers import AnswerStore

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from diffwave.cli.tables import table
 from diffwave.errors import one_line
 from diffwave.evaluation.record import Result, row, totals
+from diffwave.terminal.tables import table
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
-from diffwave.cli.tables import table
 from diffwave.search.found import Found, SearchSettings, row
+from diffwave.terminal.tables import table
 
 _HEADER = [
     "calls",

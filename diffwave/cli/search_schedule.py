@@ -7,19 +7,12 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diffwave.cli.arguments import (
-    CommandParser,
-    add_backend,
-    checkpoint_argument,
-    count_argument,
-    device_argument,
-    path_argument,
-    seconds_argument,
-)
+from diffwave.cli.arguments import add_backend, checkpoint_argument
 from diffwave.cli.search_results import as_json, as_table
 from diffwave.errors import InputError
 from diffwave.files import try_out
 from diffwave.search.found import LOG_NAME, Found, SearchSettings
+from diffwave.terminal.arguments import CommandParser, count_argument, device_argument, path_argument, seconds_argument
 
 if TYPE_CHECKING:
     from diffwave.search.objective import ScheduleObjective

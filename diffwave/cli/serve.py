@@ -9,16 +9,9 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diffwave.cli.arguments import (
-    CommandParser,
-    add_backend,
-    add_checkpoint,
-    count_argument,
-    device_argument,
-    port_argument,
-    seconds_argument,
-)
+from diffwave.cli.arguments import add_backend, add_checkpoint
 from diffwave.errors import InputError, reason
+from diffwave.terminal.arguments import CommandParser, count_argument, device_argument, port_argument, seconds_argument
 
 if TYPE_CHECKING:
     import socket

@@ -7,15 +7,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diffwave.cli.arguments import (
-    CommandParser,
-    add_checkpoint,
-    device_argument,
-    path_argument,
-    seconds_argument,
-    steps_argument,
-)
+from diffwave.cli.arguments import add_checkpoint, steps_argument
 from diffwave.errors import InputError, one_line, reason
+from diffwave.terminal.arguments import CommandParser, device_argument, path_argument, seconds_argument
 
 if TYPE_CHECKING:
     from torch import Tensor

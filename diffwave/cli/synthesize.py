@@ -11,20 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diffwave.cli.arguments import (
-    CommandParser,
-    add_backend,
-    add_checkpoint,
-    add_sampling,
-    device_argument,
-    path_argument,
-    seconds_argument,
-)
+from diffwave.cli.arguments import add_backend, add_checkpoint, add_sampling
 from diffwave.cli.results import as_json, as_table
 from diffwave.errors import InputError, one_line, reason
 from diffwave.evaluation.record import Result, Settings, record
 from diffwave.files import try_out
 from diffwave.rendering.plan import Job, plan_jobs
+from diffwave.terminal.arguments import CommandParser, device_argument, path_argument, seconds_argument
 
 if TYPE_CHECKING:
     from torch import Tensor

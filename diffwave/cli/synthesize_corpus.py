@@ -9,20 +9,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diffwave.cli.arguments import (
-    CommandParser,
-    add_backend,
-    add_checkpoint,
-    add_sampling,
-    count_argument,
-    device_argument,
-    path_argument,
-    seconds_argument,
-)
-from diffwave.cli.tables import table
+from diffwave.cli.arguments import add_backend, add_checkpoint, add_sampling
 from diffwave.errors import InputError, one_line
 from diffwave.files import try_out
 from diffwave.rendering.plan import Job
+from diffwave.terminal.arguments import CommandParser, count_argument, device_argument, path_argument, seconds_argument
+from diffwave.terminal.tables import table
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,14 +8,8 @@ import logging
 import sys
 from typing import TYPE_CHECKING
 
-from diffwave.cli.arguments import (
-    CommandParser,
-    add_checkpoint,
-    count_argument,
-    device_argument,
-    path_argument,
-    seconds_argument,
-)
+from diffwave.cli.arguments import add_checkpoint
+from diffwave.terminal.arguments import CommandParser, count_argument, device_argument, path_argument, seconds_argument
 
 if TYPE_CHECKING:
     from diffwave.config import ModelConfig

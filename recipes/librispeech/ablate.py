@@ -22,9 +22,9 @@ from pathlib import Path
 
 from ablation.settings import ROOT, Laboratory, link_recordings
 from ablation.variants import VARIANTS, Variant, choose
-from diffwave.cli.arguments import CommandParser, count_argument, path_argument, seconds_argument
 from diffwave.config import ConfigError
 from diffwave.errors import UserError, one_line
+from diffwave.terminal.arguments import CommandParser, count_argument, path_argument, seconds_argument
 
 _NAME = "ablate.py"
 _SPLIT = Path(__file__).resolve().parent / "splits" / "val.txt"

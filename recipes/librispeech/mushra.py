@@ -17,12 +17,11 @@ import sys
 from pathlib import Path
 
 from diffwave.checkpoint.folder import checkpoint_folder, load_config
-from diffwave.cli.arguments import CommandParser, count_argument, path_argument
-from diffwave.cli.listen_export import system_argument
 from diffwave.cli.main import main as diffwave
 from diffwave.config import preset_name
 from diffwave.errors import InputError, UserError, one_line
 from diffwave.evaluation.floor import floor_preset
+from diffwave.terminal.arguments import CommandParser, count_argument, named_folder_argument, path_argument
 
 _NAME = "mushra.py"
 _SPLIT = Path(__file__).resolve().parent / "splits" / "test.txt"
@@ -40,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     add("--list", type=path_argument, default=_SPLIT, metavar="FILE", help="utterances, paths below --data (test.txt)")
     add("--checkpoint", default="default", metavar="NAME|DIR", help="that speaks (default: the packaged one)")
     more = "a further system and the folder of its outputs, named as the recordings are; once for each"
-    add("--system", type=system_argument, action="append", default=[], metavar="NAME=DIR", help=more)
+    add("--system", type=named_folder_argument, action="append", default=[], metavar="NAME=DIR", help=more)
     add("--items", type=count_argument, default=10, metavar="N", help="utterances of the test (default: 10)")
     add("--seed", type=count_argument, default=0, metavar="S", help="of their choice and of all names (default: 0)")
     add("--device", default="auto", metavar="auto|cpu|cuda", help="of the network (default: auto)")

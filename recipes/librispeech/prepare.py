@@ -17,13 +17,13 @@ import os
 import sys
 from typing import Any
 
-from diffwave.cli.arguments import CommandParser, count_argument, path_argument, seconds_argument
-from diffwave.cli.tables import table
 from diffwave.config import ConfigError
 from diffwave.corpus.librispeech import MIRROR, SUBSETS, download
 from diffwave.corpus.preparation import Preparation, prepare
 from diffwave.corpus.products import Products
 from diffwave.errors import one_line
+from diffwave.terminal.arguments import CommandParser, count_argument, path_argument, seconds_argument
+from diffwave.terminal.tables import table
 
 _NAME = "prepare.py"
 

@@ -12,10 +12,8 @@ import soundfile
 
 import diffwave
 from diffwave.cli import main as entry
-from diffwave.cli.arguments import seconds_argument
 from diffwave.cli.main import COMMANDS, main
-from diffwave.cli.tables import table
-from diffwave.errors import InputError, one_line, reason
+from diffwave.errors import InputError
 
 HEAVY = ["torch", "numpy", "hydra", "omegaconf", "pesq", "triton", "matplotlib", "soundfile", "librosa", "torchaudio"]
 # Synthesis needs PyTorch, but neither its compilers nor what scores, draws, trains or reads settings.
@@ -157,26 +155,3 @@ def test_a_closed_pipe_is_no_traceback(size):
         process.stdin.close()
         assert process.stderr.read() == b""
     assert process.returncode == 141
-
-
-def test_one_line_escapes_what_a_terminal_would_obey():
-    assert one_line("a\nb\x1b[2J\udcff é 日本") == r"a\nb\x1b[2J\udcff é 日本"
-
-
-def test_reason_of_an_error_without_a_number():
-    assert reason(OSError(28, "No space left on device")) == "No space left on device"
-    assert reason(OSError("odd")) == "odd"
-    assert reason(TimeoutError()) == "TimeoutError"
-
-
-def test_seconds():
-    assert seconds_argument("1.5") == 1.5
-
-
-def test_table_aligns_figures_to_the_right():
-    assert table(["name", "n", "note"], [["a", "10", ""], ["bcdef", "7", "x"]]).splitlines() == [
-        "name    n  note",
-        "-----  --  ----",
-        "a      10",
-        "bcdef   7  x",
-    ]

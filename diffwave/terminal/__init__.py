@@ -1,0 +1,1 @@
+"""What a command line takes and shows: arguments and their complaints, tables."""
