@@ -86,13 +86,13 @@ class Ours:
     def roofline(self, mode: Mode, seconds: float, batch: int, limits: dict[str, float]) -> dict[str, Any]:
         """The least time that the network's work takes at these limits."""
         from diffwave.speed.roofline import roofline
-        from diffwave.speed.timing import Limits
+        from diffwave.speed.timing import MachineLimits
 
         vocoder = self.vocoder(mode)
         frames = round(seconds * vocoder.sample_rate / vocoder.hop_length)
         width = getattr(torch, vocoder.precision).itemsize
         steps = len(vocoder.sampler())
-        best = roofline(vocoder.config, frames * vocoder.hop_length, steps, batch, width, Limits(**limits))
+        best = roofline(vocoder.config, frames * vocoder.hop_length, steps, batch, width, MachineLimits(**limits))
         return dataclasses.asdict(best) | {"seconds": best.seconds, "limit": best.limit}
 
 

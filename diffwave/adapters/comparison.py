@@ -20,7 +20,7 @@ class ConventionError(ValueError):
 
 
 @dataclass(frozen=True)
-class Difference:
+class MelDifference:
     """A setting of both sides.
 
     Args:
@@ -35,7 +35,7 @@ class Difference:
     verdict: str = ""
 
 
-def compare(theirs: MelConvention, ours: MelConfig) -> list[Difference]:
+def compare(theirs: MelConvention, ours: MelConfig) -> list[MelDifference]:
     """Every setting of a convention beside that of a model."""
     return [*_spectra(theirs, ours), *_values(theirs, ours)]
 
@@ -57,9 +57,9 @@ def refuse_if_impossible(theirs: MelConvention, ours: MelConfig) -> list[str]:
     return [f"{row.setting}: {row.verdict}" for row in rows if row.verdict]
 
 
-def as_table(rows: list[Difference], name: str) -> str:
+def as_table(rows: list[MelDifference], name: str) -> str:
     """Aligned columns, for a terminal."""
-    head = Difference("setting", f"{name} mel", "this model's mel")
+    head = MelDifference("setting", f"{name} mel", "this model's mel")
     lines = [(row.setting, row.theirs, row.ours, row.verdict) for row in [head, *rows]]
     widths = [max(len(line[column]) for line in lines) for column in range(3)]
     return "\n".join(
@@ -68,7 +68,7 @@ def as_table(rows: list[Difference], name: str) -> str:
     )
 
 
-def _spectra(theirs: MelConvention, ours: MelConfig) -> Iterator[Difference]:
+def _spectra(theirs: MelConvention, ours: MelConfig) -> Iterator[MelDifference]:
     """What a mel is made of: none of it can be undone once the bands are summed."""
     their = theirs.mel
     pairs = [
@@ -83,27 +83,27 @@ def _spectra(theirs: MelConvention, ours: MelConfig) -> Iterator[Difference]:
         ("mel scale", their.mel_scale, ours.mel_scale),
     ]
     for setting, theirs_is, ours_is in pairs:
-        yield Difference(setting, theirs_is, ours_is, REFUSED if theirs_is != ours_is else "")
+        yield MelDifference(setting, theirs_is, ours_is, REFUSED if theirs_is != ours_is else "")
 
 
-def _values(theirs: MelConvention, ours: MelConfig) -> Iterator[Difference]:
+def _values(theirs: MelConvention, ours: MelConfig) -> Iterator[MelDifference]:
     """How a mel is framed and written down."""
     their = theirs.mel
     norms = (f"{their.mel_norm}{_window_norm(their)}", f"{ours.mel_norm}{_window_norm(ours)}")
-    yield Difference("height of bands", *norms, "levelled" if norms[0] != norms[1] else "")
+    yield MelDifference("height of bands", *norms, "levelled" if norms[0] != norms[1] else "")
     shift = "half a hop cut off the waveform" if their.framing != ours.framing else ""
-    yield Difference("framing", their.framing, ours.framing, shift)
-    yield Difference("values", theirs.kind, ours.log, "converted" if theirs.kind != ours.log else "")
+    yield MelDifference("framing", their.framing, ours.framing, shift)
+    yield MelDifference("values", theirs.kind, ours.log, "converted" if theirs.kind != ours.log else "")
     floor = ""
     if their.floor < ours.floor:
         floor = "raised"
     elif their.floor > ours.floor:
         floor = "left as it is: what lies below is lost"
-    yield Difference("floor", f"{their.floor:g}", f"{ours.floor:g}", floor)
+    yield MelDifference("floor", f"{their.floor:g}", f"{ours.floor:g}", floor)
     statistics = "standardised" if theirs.standardised else "none"
-    yield Difference("mean and scale", statistics, "none", "undone" if theirs.standardised else "")
+    yield MelDifference("mean and scale", statistics, "none", "undone" if theirs.standardised else "")
     axes = "[F, M]" if theirs.axes == "frames-first" else "[M, F]"
-    yield Difference("axes", axes, "[M, F]", "turned" if axes != "[M, F]" else "")
+    yield MelDifference("axes", axes, "[M, F]", "turned" if axes != "[M, F]" else "")
 
 
 def _window_norm(config: MelConfig) -> str:

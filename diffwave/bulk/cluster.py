@@ -21,8 +21,8 @@ from typing import Any
 from diffwave.bulk.output_names import BulkError
 from diffwave.bulk.recorded_settings import STATE
 from diffwave.bulk.records import Record
-from diffwave.bulk.utterances import Job
-from diffwave.bulk.worker import Setup, Speaker
+from diffwave.bulk.utterances import CorpusJob
+from diffwave.bulk.worker import CorpusSpeaker, Setup
 
 AUTO, LOCAL = "auto", "local"
 LOG = "ray.log"
@@ -91,7 +91,7 @@ class Cluster:
         self._expected = answer["settings"]
         return self._expected
 
-    def run(self, tasks: Iterable[tuple[Job, Record | None]]) -> Iterator[Record]:
+    def run(self, tasks: Iterable[tuple[CorpusJob, Record | None]]) -> Iterator[Record]:
         """Records as they are made.
 
         Raises:
@@ -136,12 +136,12 @@ class _Actor:
 
     def __init__(self, setup: Setup, expected: dict[str, Any]) -> None:
         self.setup, self.expected = setup, expected
-        self.speaker: Speaker | None = None
+        self.speaker: CorpusSpeaker | None = None
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         document, record = json.loads(row["task"])
         try:
-            self.speaker = self.speaker or Speaker(self.setup, self.expected)
+            self.speaker = self.speaker or CorpusSpeaker(self.setup, self.expected)
         except (ValueError, ImportError, OSError, MemoryError) as error:
             return {"answer": json.dumps({"fatal": str(error)})}
         return {"answer": json.dumps(self.speaker(_job(document), record))}
@@ -167,7 +167,7 @@ def _said_to(path: Path) -> Iterator[None]:
 
 def _settings(setup: Setup) -> dict[str, Any]:
     try:
-        return {"settings": Speaker(setup).settings}
+        return {"settings": CorpusSpeaker(setup).settings}
     except (ValueError, ImportError, OSError, MemoryError) as error:
         return {"fatal": str(error)}
 
@@ -215,11 +215,11 @@ def _said(error: Exception) -> str:
     return lines[-1].strip() if any(line.startswith("Traceback") or "(pid=" in line for line in lines) else lines[0]
 
 
-def _document(job: Job) -> dict[str, Any]:
+def _document(job: CorpusJob) -> dict[str, Any]:
     document = asdict(job)
     return document | {key: str(value) for key, value in document.items() if isinstance(value, Path)}
 
 
-def _job(document: dict[str, Any]) -> Job:
+def _job(document: dict[str, Any]) -> CorpusJob:
     paths = {key: Path(document[key]) for key in ("source", "reference") if document[key] is not None}
-    return Job(**(document | paths))
+    return CorpusJob(**(document | paths))

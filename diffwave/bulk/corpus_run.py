@@ -15,7 +15,7 @@ from diffwave.bulk.output_names import BulkError, output_name
 from diffwave.bulk.output_scores import columns
 from diffwave.bulk.recorded_settings import STATE, Request, claim, settings_digest
 from diffwave.bulk.records import Record, forget, is_done, known, work_folder, write_shard
-from diffwave.bulk.utterances import Job, Plan, Shard
+from diffwave.bulk.utterances import CorpusJob, Plan, Shard
 from diffwave.bulk.worker import PROBE, Reader, Setup
 from diffwave.corpus.lock import alone_in
 from diffwave.files import write_text
@@ -27,7 +27,7 @@ class Pool(Protocol):
     def settings(self) -> dict[str, Any]:
         """Those that outputs will be made with."""
 
-    def run(self, tasks: Iterable[tuple[Job, Record | None]]) -> Iterator[Record]:
+    def run(self, tasks: Iterable[tuple[CorpusJob, Record | None]]) -> Iterator[Record]:
         """Records as they are made."""
 
     def close(self) -> None:
@@ -53,7 +53,7 @@ class Order:
     force: bool = False
 
 
-class Progress(Protocol):
+class CorpusProgress(Protocol):
     """Is told what happens."""
 
     def begin(self, total: int, done: int) -> None:
@@ -64,7 +64,7 @@ class Progress(Protocol):
 
 
 def synthesize_corpus(
-    order: Order, read: Reader, make_pool: Callable[[Setup], Pool], progress: Progress
+    order: Order, read: Reader, make_pool: Callable[[Setup], Pool], progress: CorpusProgress
 ) -> dict[str, Any]:
     """Synthesize a shard; whatever ends it, what was done by then is recorded.
 
@@ -106,9 +106,9 @@ class _Run:
         self.order, self.output, self.settings = order, output, settings
         self.digest = settings_digest(settings)
         self.metrics = {metric.name for metric in columns(order.request.metrics)} if order.request.metrics else set()
-        self.jobs: list[Job] = [job for job in order.plan.jobs if order.shard.holds(job.id)]
+        self.jobs: list[CorpusJob] = [job for job in order.plan.jobs if order.shard.holds(job.id)]
 
-    def go(self, pool: Pool, progress: Progress) -> dict[str, Any]:
+    def go(self, pool: Pool, progress: CorpusProgress) -> dict[str, Any]:
         tasks, done = self._divide(known(self.output, self.digest))
         # From here on the journals are of this run alone.
         write_shard(self.output, self.order.shard.name, done)
@@ -132,9 +132,9 @@ class _Run:
             "unscored": sum(record.get("score_status", "ok") != "ok" for record in own),
         }
 
-    def _divide(self, records: dict[str, Record]) -> tuple[list[tuple[Job, Record | None]], list[Record]]:
+    def _divide(self, records: dict[str, Record]) -> tuple[list[tuple[CorpusJob, Record | None]], list[Record]]:
         """What is left to do, with the records of outputs that only lack scores; and the records of what is done."""
-        tasks: list[tuple[Job, Record | None]] = []
+        tasks: list[tuple[CorpusJob, Record | None]] = []
         done: list[Record] = []
         for job in self.jobs:
             record = records.get(job.id)

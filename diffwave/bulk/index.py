@@ -11,7 +11,7 @@ from typing import Any
 import diffwave
 from diffwave.bulk.recorded_settings import settings_digest
 from diffwave.bulk.records import Record, add, manifests, read_manifest
-from diffwave.bulk.utterances import Job
+from diffwave.bulk.utterances import CorpusJob
 from diffwave.files import atomic_path, remove_leftovers, write_text
 
 INDEX, MANIFEST = "corpus.json", "manifest.jsonl"
@@ -20,7 +20,7 @@ _MOST_FAILURES = 1000
 _LASTING = ("audio_filepath", "duration", "speaker", "subset", "sha256", "sample_rate", "id")
 
 
-def index(output: Path, jobs: Sequence[Job], settings: dict[str, Any]) -> dict[str, Any]:
+def index(output: Path, jobs: Sequence[CorpusJob], settings: dict[str, Any]) -> dict[str, Any]:
     """Write ``corpus.json`` and ``manifest.jsonl`` from the manifests of all shards that are there.
 
     Shards end in any order, perhaps two at once: whoever writes last has seen all.
@@ -73,7 +73,7 @@ def _shard(path: Path, records: dict[str, Record], digest: str) -> dict[str, Any
     return {"manifest": path.name, **totals(own.values())}
 
 
-def _document(jobs: Sequence[Job], records: dict[str, Record], settings: dict[str, Any]) -> dict[str, Any]:
+def _document(jobs: Sequence[CorpusJob], records: dict[str, Record], settings: dict[str, Any]) -> dict[str, Any]:
     mine = [records[job.id] for job in jobs if job.id in records]
     failures = [{key: record[key] for key in ("id", "source", "error")} for record in mine if "error" in record]
     document = {
@@ -90,10 +90,10 @@ def _document(jobs: Sequence[Job], records: dict[str, Record], settings: dict[st
     return document | ({"scores": _scores(jobs, scored)} if any(record["scores"] for record in scored) else {})
 
 
-def _scores(jobs: Sequence[Job], records: list[Record]) -> dict[str, Any]:
+def _scores(jobs: Sequence[CorpusJob], records: list[Record]) -> dict[str, Any]:
     """Location and interval of every metric, as in the summary of ``diffwave evaluate``."""
     from diffwave.bulk.output_scores import as_outcome, columns
-    from diffwave.evaluation.findings import Results, Row, summarize
+    from diffwave.evaluation.findings import Results, ScoredPair, summarize
     from diffwave.evaluation.metrics import METRICS
     from diffwave.evaluation.pairs import Pair, System
 
@@ -102,7 +102,7 @@ def _scores(jobs: Sequence[Job], records: list[Record]) -> dict[str, Any]:
     sources = {job.id: job for job in jobs}
     pairs = [Pair("", r["id"], r["speaker"], sources[r["id"]].source, Path(r["audio_filepath"])) for r in records]
     system = System("", Path(), tuple(pairs), (), {})
-    rows = [Row(pair, as_outcome(record)) for pair, record in zip(pairs, records, strict=True)]
+    rows = [ScoredPair(pair, as_outcome(record)) for pair, record in zip(pairs, records, strict=True)]
     summary = summarize(Results((system,), tuple(columns(tuple(metrics))), {"": rows}))
     ok = sum(record["score_status"] == "ok" for record in records)
     about = {name: {**summary["metrics"][name], **score} for name, score in summary["systems"][0]["scores"].items()}

@@ -1,7 +1,7 @@
 """Workers of this machine: in processes of their own, or in this one.
 
 Who dies is replaced, and its utterance given to another; an utterance that ends every process that takes it up fails
-alone in the end (:class:`~diffwave.bulk.worker.Speaker` counts).
+alone in the end (:class:`~diffwave.bulk.worker.CorpusSpeaker` counts).
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from typing import Any
 
 from diffwave.bulk.output_names import BulkError
 from diffwave.bulk.records import Record
-from diffwave.bulk.utterances import Job
-from diffwave.bulk.worker import Setup, Speaker
+from diffwave.bulk.utterances import CorpusJob
+from diffwave.bulk.worker import CorpusSpeaker, Setup
 
 # Not fork: a child of a process with threads may wait forever for a lock that nobody holds.
 _SPAWN = multiprocessing.get_context("spawn")
 _FAILED_STARTS = 3
-Task = tuple[Job, Record | None]
+Task = tuple[CorpusJob, Record | None]
 
 
 class Here:
@@ -34,11 +34,11 @@ class Here:
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
-        self._speaker: Speaker | None = None
+        self._speaker: CorpusSpeaker | None = None
 
     def settings(self) -> dict[str, Any]:
         """Those that outputs will be made with."""
-        self._speaker = Speaker(self.setup)
+        self._speaker = CorpusSpeaker(self.setup)
         return self._speaker.settings
 
     def run(self, tasks: Iterable[Task]) -> Iterator[Record]:
@@ -208,7 +208,7 @@ def _work(connection: Connection, setup: Setup, expected: dict[str, Any] | None)
     end_with_parent()
     try:
         try:
-            speaker = Speaker(setup, expected)
+            speaker = CorpusSpeaker(setup, expected)
         except (ValueError, ImportError, OSError, MemoryError) as error:
             connection.send({"fatal": str(error)})
             return
@@ -227,7 +227,7 @@ def end_with_parent() -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
-def _gpus(speaker: Speaker) -> int:
+def _gpus(speaker: CorpusSpeaker) -> int:
     import torch
 
     return torch.cuda.device_count() if speaker.vocoder.device.type == "cuda" else 0

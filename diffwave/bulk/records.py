@@ -39,7 +39,7 @@ def work_folder(output: Path, shard: str) -> Path:
     return output / STATE / "work" / shard
 
 
-class Journal:
+class WorkerJournal:
     """Lines of one worker. It is opened anew for each, so that other machines see it at once on a network drive.
 
     Args:
@@ -60,7 +60,7 @@ class Journal:
             os.fsync(file.fileno())
 
 
-class Journals:
+class ShardJournals:
     """Reads the journals of shards; asked again, only what is new.
 
     Args:
@@ -103,7 +103,7 @@ def known(output: Path, digest: str) -> dict[str, Record]:
     """The best record of every utterance, made with the settings ``digest`` (:func:`add`)."""
     found: dict[str, Record] = {}
     # Journals first: one that has just gone is in a manifest by now.
-    add(found, Journals(output).new(), digest)
+    add(found, ShardJournals(output).new(), digest)
     for path in manifests(output):
         add(found, read_manifest(path), digest)
     return found

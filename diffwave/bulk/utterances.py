@@ -25,7 +25,7 @@ MEL_SUFFIXES = (".npy", ".pt")
 
 
 @dataclass(frozen=True)
-class Job:
+class CorpusJob:
     """An utterance to synthesize.
 
     Args:
@@ -51,7 +51,7 @@ class Plan:
         root: folder that ids are relative to, as seen from the manifest's folder; empty if every id was given.
     """
 
-    jobs: tuple[Job, ...]
+    jobs: tuple[CorpusJob, ...]
     root: str
 
 
@@ -99,7 +99,9 @@ def read_plan(source: Path, output: Path, file_format: str, root: Path | None = 
             line["id"] = line["source"].relative_to(found).with_suffix("").as_posix()
         line["speaker"] = line["speaker"] or _speaker(line["source"], found)
     check_ids(((line["id"], line["place"]) for line in lines), file_format)
-    jobs = tuple(Job(*(line[key] for key in ("id", "source", "reference", "speaker", "subset"))) for line in lines)
+    jobs = tuple(
+        CorpusJob(*(line[key] for key in ("id", "source", "reference", "speaker", "subset"))) for line in lines
+    )
     _spare_inputs(jobs, output, file_format)
     return Plan(jobs, os.path.relpath(found, _plain(home)) if found else "")
 
@@ -190,7 +192,7 @@ def _is_mel(path: Path) -> bool:
     return path.suffix.lower() in MEL_SUFFIXES
 
 
-def _spare_inputs(jobs: tuple[Job, ...], output: Path, file_format: str) -> None:
+def _spare_inputs(jobs: tuple[CorpusJob, ...], output: Path, file_format: str) -> None:
     """Refuse to write over what is read."""
     inputs = {os.path.realpath(path) for job in jobs for path in (job.source, job.reference) if path}
     folder = os.path.realpath(output)

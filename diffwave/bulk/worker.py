@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from diffwave.bulk.output_names import BulkError, output_name
 from diffwave.bulk.recorded_settings import Request, differences, resolve, settings_digest
-from diffwave.bulk.records import Journal, Journals, Record, add, work_folder
-from diffwave.bulk.utterances import Job
+from diffwave.bulk.records import Record, ShardJournals, WorkerJournal, add, work_folder
+from diffwave.bulk.utterances import CorpusJob
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,7 +54,7 @@ class Setup:
     read: Reader
 
 
-class Speaker:
+class CorpusSpeaker:
     """A vocoder with all that it takes to turn jobs into files and records.
 
     Args:
@@ -91,11 +91,11 @@ class Speaker:
         if found:
             raise BulkError(f"{socket.gethostname()}: expected the settings of the other workers; {found}")
         self.digest = settings_digest(self.settings)
-        self.journal, self.journals = Journal(setup.output, setup.shard), Journals(setup.output, setup.shard)
+        self.journal, self.journals = WorkerJournal(setup.output, setup.shard), ShardJournals(setup.output, setup.shard)
         self._done: dict[str, Record] = {}
         self._scorer: Scorer | None = None
 
-    def __call__(self, job: Job, record: Record | None = None) -> Record:
+    def __call__(self, job: CorpusJob, record: Record | None = None) -> Record:
         """Speak one utterance.
 
         Args:
@@ -125,7 +125,7 @@ class Speaker:
         if self._scorer is not None:
             self._scorer.close()
 
-    def _attempt(self, job: Job, record: Record | None, attempts: int) -> Record:
+    def _attempt(self, job: CorpusJob, record: Record | None, attempts: int) -> Record:
         path = self.setup.output / output_name(job.id, self.setup.request.file_format)
         record = record or self._made_before(job, path)
         if record is None:
@@ -136,14 +136,14 @@ class Speaker:
             self.journal.add(record)
         return record
 
-    def _made_before(self, job: Job, path: Path) -> Record | None:
+    def _made_before(self, job: CorpusJob, path: Path) -> Record | None:
         """The record of an output that a worker of this run made, but that was lost on its way to the driver."""
         if not path.exists():
             return None
         add(self._done, self.journals.new(), self.digest)
         return self._done.get(job.id)
 
-    def _speak(self, job: Job, path: Path) -> Record:
+    def _speak(self, job: CorpusJob, path: Path) -> Record:
         from diffwave.audio.file import encode_audio
         from diffwave.files import write_bytes
 
@@ -175,14 +175,14 @@ class Speaker:
             "notes": [*notes, *([f"{clipped} samples clipped"] if clipped else [])],
         }
 
-    def _score(self, job: Job, path: Path) -> Record:
+    def _score(self, job: CorpusJob, path: Path) -> Record:
         if self._scorer is None:
             from diffwave.bulk.output_scores import Scorer
 
             self._scorer = Scorer(self.setup.request.metrics, self.setup.request.timeout)
         return self._scorer.score(job.id, job.reference, path)
 
-    def _failure(self, job: Job, why: str) -> Record:
+    def _failure(self, job: CorpusJob, why: str) -> Record:
         # The first line: some libraries add pages.
         first = (why.splitlines() or [""])[0]
         about = {"id": job.id, "source": str(job.source), "error": first}

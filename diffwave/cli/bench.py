@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from diffwave.checkpoint.folder import Checkpoint
-    from diffwave.cli.bench_results import Row, Setting
-    from diffwave.speed.timing import Limits
+    from diffwave.cli.bench_results import BenchRow, Setting
+    from diffwave.speed.timing import MachineLimits
     from diffwave.vocoder import Vocoder
 
 _BATCHES = {"cpu": [1, 4], "cuda": [1, 8, 32, 128]}
@@ -182,7 +182,7 @@ def _count(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def measure(vocoder: Vocoder, options: argparse.Namespace, steps: int, limits: Limits) -> list[Row]:
+def measure(vocoder: Vocoder, options: argparse.Namespace, steps: int, limits: MachineLimits) -> list[BenchRow]:
     """A row for each length, batch, and with and without mel consistency, if the model has it."""
     import warnings
 
@@ -213,12 +213,12 @@ def speech_mel(vocoder: Vocoder, seconds: float) -> Tensor:
 
 
 def _row(
-    vocoder: Vocoder, mel: Tensor, steps: int, iterations: int, options: argparse.Namespace, limits: Limits
-) -> Row:
+    vocoder: Vocoder, mel: Tensor, steps: int, iterations: int, options: argparse.Namespace, limits: MachineLimits
+) -> BenchRow:
     """Time one case, after two calls to warm up."""
     import torch
 
-    from diffwave.cli.bench_results import Row
+    from diffwave.cli.bench_results import BenchRow
     from diffwave.devices import out_of_memory
     from diffwave.speed.roofline import roofline
     from diffwave.speed.timing import Spread, seconds, warm_up
@@ -238,5 +238,5 @@ def _row(
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
-        return Row(batch, audio, iterations, rounds, None, None, best)
-    return Row(batch, audio, iterations, rounds, wall, memory, best)
+        return BenchRow(batch, audio, iterations, rounds, None, None, best)
+    return BenchRow(batch, audio, iterations, rounds, wall, memory, best)

@@ -9,7 +9,7 @@ from typing import Any
 import diffwave
 from diffwave.errors import one_line
 from diffwave.speed.roofline import Roofline
-from diffwave.speed.timing import Limits, Spread
+from diffwave.speed.timing import MachineLimits, Spread
 from diffwave.terminal.tables import table
 
 _HEADER = [
@@ -60,7 +60,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Row:
+class BenchRow:
     """One case.
 
     Args:
@@ -93,12 +93,12 @@ class Row:
         return None if self.wall is None or self.best is None else self.best.seconds / self.wall.median
 
 
-def as_text(setting: Setting, limits: Limits, rows: list[Row]) -> str:
+def as_text(setting: Setting, limits: MachineLimits, rows: list[BenchRow]) -> str:
     """For a terminal."""
     return "\n".join([*_preamble(setting, limits), "", table(_HEADER, [_cells(row) for row in rows]), "", *_notes()])
 
 
-def as_markdown(setting: Setting, limits: Limits, rows: list[Row]) -> str:
+def as_markdown(setting: Setting, limits: MachineLimits, rows: list[BenchRow]) -> str:
     """For a page."""
     lines = [f"# Speed of {setting.model}", "", *(f"- {line}" for line in _preamble(setting, limits)), ""]
     lines += [f"| {' | '.join(_HEADER)} |", "|---|" + "---:|" * (len(_HEADER) - 1)]
@@ -106,20 +106,20 @@ def as_markdown(setting: Setting, limits: Limits, rows: list[Row]) -> str:
     return "\n".join([*lines, "", " ".join(_notes()), ""])
 
 
-def as_json(setting: Setting, limits: Limits, rows: list[Row]) -> str:
+def as_json(setting: Setting, limits: MachineLimits, rows: list[BenchRow]) -> str:
     """Every figure, for a program."""
     document = {"diffwave": diffwave.__version__, **asdict(setting), "limits": asdict(limits)}
     return json.dumps(document | {"rows": [_document(row) for row in rows]}, indent=2) + "\n"
 
 
-def _document(row: Row) -> dict[str, Any]:
+def _document(row: BenchRow) -> dict[str, Any]:
     found = asdict(row) | {"real_time_factor": row.real_time_factor, "reached": row.reached}
     if row.best is not None:
         found["best"] |= {"seconds": row.best.seconds, "limit": row.best.limit}
     return found
 
 
-def _preamble(setting: Setting, limits: Limits) -> list[str]:
+def _preamble(setting: Setting, limits: MachineLimits) -> list[str]:
     plural = "s" * (setting.threads != 1)
     parameters = f"{setting.parameters:,} parameters"
     if setting.refiner_parameters:
@@ -143,13 +143,13 @@ def _notes() -> list[str]:
     ]
 
 
-def _cells(row: Row) -> list[str]:
+def _cells(row: BenchRow) -> list[str]:
     name = f"{row.batch} x {row.audio_seconds:.3g} s" + ", consistency" * bool(row.consistency)
     name += ", refiner" * bool(row.refinements)
     return [name, *_measured(row), *_best(row)]
 
 
-def _measured(row: Row) -> list[str]:
+def _measured(row: BenchRow) -> list[str]:
     memory = "" if row.memory is None else f"{row.memory / 2**20:,.0f}"
     if row.wall is None or row.real_time_factor is None:
         return ["no memory", "", "", "", "", memory]
@@ -157,7 +157,7 @@ def _measured(row: Row) -> list[str]:
     return [*times, f"{row.real_time_factor:.3g}", f"{1 / row.real_time_factor:,.3g}", memory]
 
 
-def _best(row: Row) -> list[str]:
+def _best(row: BenchRow) -> list[str]:
     if row.best is None:
         return [""] * 5
     work = [f"{row.best.work.operations / 1e9:,.1f}", f"{row.best.work.traffic / 1e9:,.2f}"]

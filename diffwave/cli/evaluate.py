@@ -76,7 +76,7 @@ def main(arguments: list[str]) -> int:
     from diffwave.evaluation.metrics import choose
     from diffwave.evaluation.pairs import match
     from diffwave.evaluation.results_folder import REPORT, write
-    from diffwave.evaluation.row_journal import Journal
+    from diffwave.evaluation.row_journal import RowJournal
     from diffwave.evaluation.run import run
 
     metrics = choose(name.strip() for name in options.metrics.split(",") if name.strip())
@@ -90,7 +90,7 @@ def main(arguments: list[str]) -> int:
     remarks = other_mels(systems)
     if options.mel and not floors:
         remarks.append(f"--mel: of no effect, for no floor was made; {why_none(systems, options.floor)}")
-    journal = Journal(options.report, _request(options, systems, metrics, settings))
+    journal = RowJournal(options.report, _request(options, systems, metrics, settings))
     try:
         if options.resume:
             journal.resume()

@@ -16,7 +16,7 @@ from diffwave.cli.results import as_json, as_table
 from diffwave.errors import InputError, one_line, reason
 from diffwave.evaluation.record import Result, Settings, record
 from diffwave.files import try_out
-from diffwave.rendering.plan import Job, plan_jobs
+from diffwave.rendering.plan import FileJob, plan_jobs
 from diffwave.terminal.arguments import CommandParser, device_argument, path_argument, seconds_argument
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ out. Exit code 2 if an input could not be used; the others are done all the same
 class Task:
     """A job with its mel, ready to be synthesized."""
 
-    job: Job
+    job: FileJob
     mel: Tensor  # [M, F]
     samples: int  # length of the output
     notes: list[str]
@@ -122,7 +122,7 @@ def _complain(line: str) -> None:
 
 
 def _synthesize_all(
-    vocoder: Vocoder, jobs: list[Job], options: argparse.Namespace, results: list[Result], errors: list[str]
+    vocoder: Vocoder, jobs: list[FileJob], options: argparse.Namespace, results: list[Result], errors: list[str]
 ) -> None:
     """Run every job and add to ``results``; one that fails adds a line to ``errors`` and the others go on."""
     from tqdm import tqdm
@@ -141,7 +141,7 @@ def _synthesize_all(
 
 
 def _stream_all(
-    vocoder: Vocoder, jobs: list[Job], options: argparse.Namespace, results: list[Result], errors: list[str]
+    vocoder: Vocoder, jobs: list[FileJob], options: argparse.Namespace, results: list[Result], errors: list[str]
 ) -> None:
     """The same one file after the other, in chunks."""
     from tqdm import tqdm
@@ -174,7 +174,7 @@ def _batch_samples(vocoder: Vocoder, options: argparse.Namespace) -> float:
     return float(seconds) * vocoder.sample_rate
 
 
-def _batches(vocoder: Vocoder, jobs: list[Job], limit: float) -> Iterator[tuple[list[Task], list[str]]]:
+def _batches(vocoder: Vocoder, jobs: list[FileJob], limit: float) -> Iterator[tuple[list[Task], list[str]]]:
     """Group jobs so that padded batches stay below ``limit`` samples; a batch has at least one.
 
     Yields:
@@ -210,7 +210,7 @@ def _batches(vocoder: Vocoder, jobs: list[Job], limit: float) -> Iterator[tuple[
         yield batch, failures
 
 
-def prepare(vocoder: Vocoder, job: Job) -> Task:
+def prepare(vocoder: Vocoder, job: FileJob) -> Task:
     """Read an input and make sure of its mel; raises AudioError, InputError or OSError."""
     from diffwave.audio.file import read_audio
     from diffwave.rendering.mel_file import read_mel
@@ -237,7 +237,7 @@ def prepare(vocoder: Vocoder, job: Job) -> Task:
     return Task(job, mel, len(audio.wav), [conversion] if conversion else [])
 
 
-def _check(check: Callable[[Tensor], None], job: Job, mel: Tensor) -> None:
+def _check(check: Callable[[Tensor], None], job: FileJob, mel: Tensor) -> None:
     try:
         check(mel.unsqueeze(0))
     except ValueError as error:

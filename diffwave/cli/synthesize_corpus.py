@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from diffwave.cli.arguments import add_backend, add_checkpoint, add_sampling
 from diffwave.errors import InputError, one_line
 from diffwave.files import try_out
-from diffwave.rendering.plan import Job
+from diffwave.rendering.plan import FileJob
 from diffwave.terminal.arguments import CommandParser, count_argument, device_argument, path_argument, seconds_argument
 from diffwave.terminal.tables import table
 
@@ -92,7 +92,7 @@ def read_input(vocoder: Vocoder, path: Path) -> tuple[Tensor, int, list[str]]:
 
     if path.suffix.lower() not in input_suffixes():
         raise InputError(f"expected audio or a mel ({' '.join(input_suffixes())}); got {path.name}")
-    task = prepare(vocoder, Job(path, Path()))
+    task = prepare(vocoder, FileJob(path, Path()))
     return task.mel, task.samples, task.notes
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from diffwave.audio.checks import AudioError
 from diffwave.evaluation import charts
-from diffwave.evaluation.findings import Results, Row, floors
+from diffwave.evaluation.findings import Results, ScoredPair, floors
 from diffwave.evaluation.metrics import RECORD, SAMPLE_RATE, Metric
 from diffwave.evaluation.pairs import Pair
 from diffwave.evaluation.scoring import Loading, MismatchError, load_pair
@@ -43,10 +43,10 @@ def _ranking(results: Results) -> Metric | None:
     return next((metric for metric in able if metric.name == "pesq_wb"), able[0] if able else None)
 
 
-def _chosen(rows: list[Row], metric: Metric) -> list[tuple[str, Row]]:
+def _chosen(rows: list[ScoredPair], metric: Metric) -> list[tuple[str, ScoredPair]]:
     """Worst, middle and best row; fewer if there are fewer."""
 
-    def badness(row: Row) -> float:
+    def badness(row: ScoredPair) -> float:
         value = row.outcome.scores[metric.name]
         return {"higher": -value, "lower": value, "zero": abs(value)}[metric.better]
 
@@ -60,7 +60,7 @@ def _chosen(rows: list[Row], metric: Metric) -> list[tuple[str, Row]]:
     return [(word, ranked[place]) for place, word in unique.items()]
 
 
-def _card(results: Results, row: Row, word: str) -> str:
+def _card(results: Results, row: ScoredPair, word: str) -> str:
     """An utterance: its scores, two players, two spectrograms."""
     title = f"{word}: {row.pair.utterance}"
     scores = ", ".join(

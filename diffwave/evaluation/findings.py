@@ -21,7 +21,7 @@ FLOORS = ("griffin-lim", "mel-consistency")
 
 
 @dataclass(frozen=True)
-class Row:
+class ScoredPair:
     """A pair and what became of it."""
 
     pair: Pair
@@ -40,7 +40,7 @@ class Results:
 
     systems: tuple[System, ...]
     metrics: tuple[Metric, ...]
-    rows: dict[str, list[Row]]
+    rows: dict[str, list[ScoredPair]]
 
     def values(self, system: str, metric: str) -> dict[str, float]:
         """Scores by utterance, of the rows that have one."""
@@ -55,7 +55,7 @@ class Results:
 
 def collect(systems: Sequence[System], metrics: Sequence[Metric], outcomes: dict[tuple[str, str], Outcome]) -> Results:
     """Put journal rows into the order of the systems and utterances."""
-    rows = {s.name: [Row(pair, outcomes[pair.system, pair.utterance]) for pair in s.pairs] for s in systems}
+    rows = {s.name: [ScoredPair(pair, outcomes[pair.system, pair.utterance]) for pair in s.pairs] for s in systems}
     return Results(tuple(systems), tuple(metrics), rows)
 
 

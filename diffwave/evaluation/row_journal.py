@@ -15,7 +15,7 @@ from diffwave.evaluation.pairs import EvaluationError
 NAME = "journal.jsonl"
 
 
-class Journal:
+class RowJournal:
     """Rows as they finish. The first line says what was asked for; the others are ``{"key": [...], ...}``.
 
     Args:

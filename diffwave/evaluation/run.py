@@ -11,7 +11,7 @@ from diffwave.evaluation.batches import SpectralBatches
 from diffwave.evaluation.metrics import METRICS, RECORD, SPECTRAL, Metric
 from diffwave.evaluation.outcome import Outcome
 from diffwave.evaluation.pairs import Pair, System, stamp
-from diffwave.evaluation.row_journal import Journal
+from diffwave.evaluation.row_journal import RowJournal
 from diffwave.evaluation.scoring import METRIC_ERROR, MISMATCH, OK, UNREADABLE, Loading
 from diffwave.evaluation.spectral import MEL
 from diffwave.evaluation.workers import TIMEOUT, WorkerSettings, run_here, run_workers
@@ -36,7 +36,7 @@ class RunSettings:
     timeout: float = TIMEOUT
 
 
-def run(systems: list[System], settings: RunSettings, journal: Journal, progress: Callable[[], None]) -> None:
+def run(systems: list[System], settings: RunSettings, journal: RowJournal, progress: Callable[[], None]) -> None:
     """Score every row that is not in the journal.
 
     Args:

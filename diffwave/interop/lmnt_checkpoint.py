@@ -24,7 +24,7 @@ from diffwave.interop.foreign import (
     variances,
     whole_number,
 )
-from diffwave.interop.shapes import Sizes, sizes_of
+from diffwave.interop.shapes import ForeignSizes, sizes_of
 
 WEIGHTS_NAME = "weights.pt"
 _SAID = {
@@ -63,7 +63,7 @@ def read(path: Path) -> Foreign:
     return Foreign(file, "lmnt-com/diffwave", weights, _config(sizes, params, file), story, notes)
 
 
-def _config(sizes: Sizes, params: Mapping[str, Any], file: Path) -> ModelConfig:
+def _config(sizes: ForeignSizes, params: Mapping[str, Any], file: Path) -> ModelConfig:
     source = f"{file}: params"
     cycle = whole_number(params, "dilation_cycle_length", BASE.network.dilation_cycle, source)
     network = NetworkConfig(sizes.channels, sizes.layers, cycle)
@@ -77,7 +77,7 @@ def _config(sizes: Sizes, params: Mapping[str, Any], file: Path) -> ModelConfig:
         raise CheckpointError(f"{source} cannot work: {error}") from None
 
 
-def _mel(sizes: Sizes, params: Mapping[str, Any], source: str) -> MelConfig:
+def _mel(sizes: ForeignSizes, params: Mapping[str, Any], source: str) -> MelConfig:
     preset = mel_preset("lmnt-22k")
     rate = whole_number(params, "sample_rate", preset.sample_rate, source)
     return replace(

@@ -23,7 +23,7 @@ _NAMED = 3  # so many names are shown of those that are missing or left over
 
 
 @dataclass(frozen=True)
-class Sizes:
+class ForeignSizes:
     """Of a network with ``squeeze=1``.
 
     Args:
@@ -56,7 +56,7 @@ class Sizes:
                 )
 
 
-def sizes_of(weights: Mapping[str, Tensor], path: object) -> Sizes:
+def sizes_of(weights: Mapping[str, Tensor], path: object) -> ForeignSizes:
     """Sizes of the network that has these weights.
 
     Raises:
@@ -81,7 +81,9 @@ def sizes_of(weights: Mapping[str, Tensor], path: object) -> Sizes:
             f"{path}: expected weights of spectrogram_upsampler and conditioner_projection; one is not there"
         )
     layers = {int(match.group(1)) for match in map(_LAYER.match, weights) if match}
-    return Sizes(first.shape[0], len(layers), projection.shape[1], _hop([w for w in strides if w is not None], path))
+    return ForeignSizes(
+        first.shape[0], len(layers), projection.shape[1], _hop([w for w in strides if w is not None], path)
+    )
 
 
 def _hop(kernels: list[Tensor], path: object) -> int:

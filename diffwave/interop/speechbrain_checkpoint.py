@@ -29,7 +29,7 @@ from diffwave.interop.foreign import (
     whole_number,
 )
 from diffwave.interop.hyperparams import read_hyperparams
-from diffwave.interop.shapes import Sizes, sizes_of
+from diffwave.interop.shapes import ForeignSizes, sizes_of
 
 WEIGHTS_NAME, SETTINGS_NAME = "diffwave.ckpt", "hyperparams.yaml"
 _NETWORK_PREFIX = "model."
@@ -84,7 +84,7 @@ def _renamed(name: str) -> str:
     return name
 
 
-def _config(sizes: Sizes, said: Mapping[str, Any], betas: list[float] | None, file: Path) -> ModelConfig:
+def _config(sizes: ForeignSizes, said: Mapping[str, Any], betas: list[float] | None, file: Path) -> ModelConfig:
     source = str(file)
     cycle = whole_number(said, "dilation_cycle_length", BASE.network.dilation_cycle, source)
     network = NetworkConfig(sizes.channels, sizes.layers, cycle, padding="reflect")
@@ -104,7 +104,7 @@ def _config(sizes: Sizes, said: Mapping[str, Any], betas: list[float] | None, fi
         raise CheckpointError(f"{source} cannot work: {error}") from None
 
 
-def _mel(sizes: Sizes, said: Mapping[str, Any], source: str) -> MelConfig:
+def _mel(sizes: ForeignSizes, said: Mapping[str, Any], source: str) -> MelConfig:
     """The recipe's front end; what this project's cannot do is refused."""
     if number(said, "spec_power", 1, source) != 1 or said.get("dynamic_range_compression", True) is not True:
         raise CheckpointError(f"{source}: expected spec_power: 1 and dynamic_range_compression: True; got another mel")

@@ -35,7 +35,7 @@ class BackendError(UserError, ValueError):
 
 
 @dataclass(frozen=True)
-class Choice:
+class BackendChoice:
     """How a network is run.
 
     Args:
@@ -55,7 +55,7 @@ class Choice:
         return torch.autocast(self.autocast, torch.bfloat16)
 
 
-def choose(backend: str, precision: str, device: torch.device, channels: int, padding: str = "zeros") -> Choice:
+def choose(backend: str, precision: str, device: torch.device, channels: int, padding: str = "zeros") -> BackendChoice:
     """Pick the backend and the precision to run a network with.
 
     Args:
@@ -83,14 +83,14 @@ def choose(backend: str, precision: str, device: torch.device, channels: int, pa
         kernel = _kernel(backend, device, channels, padding)
         if isinstance(kernel, str):
             raise BackendError(f"backend {backend} cannot run here: {kernel}")
-        return Choice(kernel, "bfloat16")
+        return BackendChoice(kernel, "bfloat16")
     reason = compiled.unavailable(device) if backend == "compiled" else None
     if reason:
         raise BackendError(f"backend {backend} cannot run here: {reason}")
     return _plain(compiled.Compiled() if backend == "compiled" else Reference(), precision, device, "")
 
 
-def _fastest(precision: str, device: torch.device, channels: int, padding: str) -> Choice:
+def _fastest(precision: str, device: torch.device, channels: int, padding: str) -> BackendChoice:
     """What ``auto`` stands for."""
     name = next((name for name, (_, _, kind) in _KERNELS.items() if kind == device.type), None)
     if name is None or precision == "float32":
@@ -98,7 +98,7 @@ def _fastest(precision: str, device: torch.device, channels: int, padding: str) 
     kernel = _kernel(name, device, channels, padding)
     if isinstance(kernel, str):
         return _plain(Reference(), precision, device, f"without the {name} kernel: {kernel}")
-    return Choice(kernel, "bfloat16")
+    return BackendChoice(kernel, "bfloat16")
 
 
 def _kernel(name: str, device: torch.device, channels: int, padding: str) -> Backend | str:
@@ -117,7 +117,7 @@ def _kernel(name: str, device: torch.device, channels: int, padding: str) -> Bac
     return backend
 
 
-def _plain(backend: Backend, precision: str, device: torch.device, missed: str) -> Choice:
+def _plain(backend: Backend, precision: str, device: torch.device, missed: str) -> BackendChoice:
     """A backend of plain PyTorch; one line of the log if that is slower than could be expected.
 
     Args:
@@ -126,9 +126,9 @@ def _plain(backend: Backend, precision: str, device: torch.device, missed: str) 
         device: where the network is.
         missed: why nothing faster runs, in words; empty if nothing faster was meant to.
     """
-    chosen = Choice(backend, "float32")
+    chosen = BackendChoice(backend, "float32")
     if precision == "bfloat16":
-        chosen = Choice(backend, "bfloat16", autocast=device.type)
+        chosen = BackendChoice(backend, "bfloat16", autocast=device.type)
     slow = precision == "bfloat16" and device.type == "cpu" and not has_bfloat16()
     if slow:
         _log.warning("precision bfloat16 is slower than float32 here: this processor has no instructions for it")

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from diffwave.kernels.layers import ResidualLayer, Stack, require_zeros
 from diffwave.kernels.native_forward import InferenceStack
-from diffwave.kernels.native_library import PackedCache, PackedWeights, Sizes, unavailable
+from diffwave.kernels.native_library import BatchSizes, PackedCache, PackedWeights, unavailable
 from diffwave.kernels.native_training import BufferPool, trained_stack
 from diffwave.kernels.reference import CACHE_BYTES
 
@@ -40,7 +40,7 @@ class Native:
     def stack(self, layers: Sequence[ResidualLayer], mel: Tensor, mask: Tensor | None, calls: int) -> Stack:
         """See :class:`~diffwave.kernels.layers.Backend`."""
         require_zeros(layers, self.name)
-        sizes = Sizes.of(layers, mel, mask)
+        sizes = BatchSizes.of(layers, mel, mask)
         if not torch.is_grad_enabled():
             if calls == 1:  # as in a validation between changes of the weights
                 return InferenceStack(sizes, PackedWeights(layers, sizes), mel, 0)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diffwave.kernels.native_library import PackedStructure, PackedWeights, ShapeStructure, Sizes, library, pointer
+from diffwave.kernels.native_library import BatchSizes, PackedStructure, PackedWeights, ShapeStructure, library, pointer
 
 
 class _Forward(ctypes.Structure):
@@ -56,7 +56,7 @@ class ForwardTask:
         gates: where sigmoid and tanh are kept, ``[L, B, P, 2C]``.
     """
 
-    sizes: Sizes
+    sizes: BatchSizes
     weights: PackedWeights
     mel: Tensor
     streams: Tensor
@@ -96,7 +96,7 @@ class InferenceStack:
         cache_bytes: most that kept projections of the mel may take.
     """
 
-    def __init__(self, sizes: Sizes, weights: PackedWeights, mel: Tensor, cache_bytes: int) -> None:
+    def __init__(self, sizes: BatchSizes, weights: PackedWeights, mel: Tensor, cache_bytes: int) -> None:
         rows = mel_rows(mel)
         # Two streams take turns; what lies beyond an example's end is never written and stays zero.
         streams = torch.zeros(2, sizes.examples, sizes.rows, sizes.channels)
@@ -114,7 +114,7 @@ class InferenceStack:
         return self.task.total.transpose(1, 2).clone()
 
 
-def project(sizes: Sizes, weights: PackedWeights, mel: Tensor) -> Tensor:
+def project(sizes: BatchSizes, weights: PackedWeights, mel: Tensor) -> Tensor:
     """Projections of a mel from :func:`mel_rows` for every layer, bfloat16, shape ``[L, B, P, 2C]``."""
     shape = (sizes.layers, sizes.examples, sizes.positions, 2 * sizes.channels)
     conditions = torch.empty(shape, dtype=torch.bfloat16)
@@ -123,7 +123,7 @@ def project(sizes: Sizes, weights: PackedWeights, mel: Tensor) -> Tensor:
     return conditions
 
 
-def enter(stream: Tensor, x: Tensor, shifts: Tensor, sizes: Sizes) -> None:
+def enter(stream: Tensor, x: Tensor, shifts: Tensor, sizes: BatchSizes) -> None:
     """Write ``x + shift`` ``[B, C, P]`` into the first stream ``[B, rows, C]``, zero beyond each example's end."""
     inside = stream[:, sizes.reach : sizes.reach + sizes.positions]
     torch.add(x.transpose(1, 2), shifts[:, 0].unsqueeze(1), out=inside)

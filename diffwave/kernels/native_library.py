@@ -112,7 +112,7 @@ def pointer(tensor: Tensor | None) -> int | None:
 
 
 @dataclass(frozen=True, eq=False)
-class Sizes:
+class BatchSizes:
     """What the kernel is told of a batch.
 
     Args:
@@ -130,7 +130,7 @@ class Sizes:
     lengths: Tensor
 
     @classmethod
-    def of(cls, layers: Sequence[ResidualLayer], mel: Tensor, mask: Tensor | None) -> Sizes:
+    def of(cls, layers: Sequence[ResidualLayer], mel: Tensor, mask: Tensor | None) -> BatchSizes:
         """Of layers and an upsampled mel ``[B, M, P]`` with its mask ``[B, 1, P]``.
 
         Raises:
@@ -182,7 +182,7 @@ class PackedWeights:
         backward: also in the order of the backward pass.
     """
 
-    def __init__(self, layers: Sequence[ResidualLayer], sizes: Sizes, backward: bool = False) -> None:
+    def __init__(self, layers: Sequence[ResidualLayer], sizes: BatchSizes, backward: bool = False) -> None:
         count, channels, bands = sizes.layers, sizes.channels, sizes.bands
         half = functools.partial(torch.empty, dtype=torch.bfloat16)
         self.tensors = {
@@ -216,7 +216,7 @@ class PackedCache:
     def __init__(self) -> None:
         self._kept: tuple[list[tuple[Tensor, int, int]], PackedWeights] | None = None
 
-    def get(self, layers: Sequence[ResidualLayer], sizes: Sizes) -> PackedWeights:
+    def get(self, layers: Sequence[ResidualLayer], sizes: BatchSizes) -> PackedWeights:
         """Packed weights of these layers; packed anew if a tensor is another one or was changed in place."""
         values = [value for layer in layers for value in tensors(layer)]
         if any(value.is_inference() for value in values):  # they have no counter

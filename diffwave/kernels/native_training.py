@@ -13,10 +13,10 @@ from torch import Tensor
 from diffwave.kernels.layers import ResidualLayer
 from diffwave.kernels.native_forward import ForwardTask, enter, mel_rows
 from diffwave.kernels.native_library import (
+    BatchSizes,
     PackedStructure,
     PackedWeights,
     ShapeStructure,
-    Sizes,
     library,
     parameters,
     tensors,
@@ -44,7 +44,7 @@ class Buffers:
         threads: of the backward pass.
     """
 
-    def __init__(self, sizes: Sizes, threads: int) -> None:
+    def __init__(self, sizes: BatchSizes, threads: int) -> None:
         layers, examples, channels = sizes.layers, sizes.examples, sizes.channels
         positions, bands = sizes.positions, -(-sizes.bands // 16) * 16
         self.streams = torch.zeros(layers, examples, sizes.rows, channels)
@@ -70,12 +70,12 @@ class BufferPool:
 
     free: dict[tuple[object, ...], list[Buffers]] = field(default_factory=dict)
 
-    def take(self, sizes: Sizes, threads: int) -> Buffers:
+    def take(self, sizes: BatchSizes, threads: int) -> Buffers:
         """Buffers that fit, used before or new."""
         kept = self.free.get(_key(sizes, threads))
         return kept.pop() if kept else Buffers(sizes, threads)
 
-    def give(self, sizes: Sizes, threads: int, buffers: Buffers) -> None:
+    def give(self, sizes: BatchSizes, threads: int, buffers: Buffers) -> None:
         """Bring buffers back; only those of the latest size stay."""
         key = _key(sizes, threads)
         self.free = {key: [*self.free.get(key, []), buffers][:1]}
@@ -85,7 +85,7 @@ class BufferPool:
         return BufferPool, ()
 
 
-def _key(sizes: Sizes, threads: int) -> tuple[object, ...]:
+def _key(sizes: BatchSizes, threads: int) -> tuple[object, ...]:
     dilations, lengths = tuple(sizes.dilations.tolist()), tuple(sizes.lengths.tolist())
     return (sizes.layers, sizes.examples, sizes.positions, sizes.channels, sizes.bands, dilations, lengths, threads)
 
@@ -94,7 +94,7 @@ def _key(sizes: Sizes, threads: int) -> tuple[object, ...]:
 class _Pass:
     """What forward leaves for backward."""
 
-    sizes: Sizes
+    sizes: BatchSizes
     threads: int
     layers: list[list[Tensor]]
     weights: PackedWeights
@@ -107,7 +107,7 @@ class _TrainedStack(torch.autograd.Function):
     def forward(
         ctx: Any,
         pool: BufferPool,
-        sizes: Sizes,
+        sizes: BatchSizes,
         layers: Sequence[ResidualLayer],
         x: Tensor,
         shifts: Tensor,
@@ -169,7 +169,7 @@ def _run_backward(kept: _Pass, gradient: Tensor) -> list[Tensor]:
 
 
 def trained_stack(
-    pool: BufferPool, sizes: Sizes, layers: Sequence[ResidualLayer], x: Tensor, shifts: Tensor, mel: Tensor
+    pool: BufferPool, sizes: BatchSizes, layers: Sequence[ResidualLayer], x: Tensor, shifts: Tensor, mel: Tensor
 ) -> Tensor:
     """Run the layers with gradients of everything; see :class:`~diffwave.kernels.layers.Stack`.
 

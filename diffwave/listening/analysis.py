@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from diffwave.listening.answer_scores import SCALES
 from diffwave.listening.comparisons import Comparison, comparisons
 from diffwave.listening.formats import BS1116
-from diffwave.listening.ratings import Answers, Choice, Rating
+from diffwave.listening.ratings import Answers, PairChoice, Rating
 from diffwave.listening.screening import Outlier, Verdict, outliers, screen
 from diffwave.listening.system_scores import (
-    Difference,
     ItemScore,
+    SystemDifference,
     SystemScore,
     by_system,
     differences,
@@ -23,13 +23,13 @@ from diffwave.listening.system_scores import (
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ListeningOutcome:
     """The statistics of one group of listeners; what does not belong to the method is empty."""
 
     listeners: int
     answers: int
     systems: tuple[SystemScore, ...]
-    differences: tuple[Difference, ...]
+    differences: tuple[SystemDifference, ...]
     items: tuple[ItemScore, ...]
     comparisons: tuple[Comparison, ...]
 
@@ -49,8 +49,8 @@ class Analysis:
     answers: Answers
     verdicts: tuple[Verdict, ...]
     outliers: tuple[Outlier, ...]
-    everybody: Outcome
-    screened: Outcome | None
+    everybody: ListeningOutcome
+    screened: ListeningOutcome | None
 
     @property
     def excluded(self) -> frozenset[str]:
@@ -63,7 +63,7 @@ def analyze(answers: Answers) -> Analysis:
     verdicts = screen(answers)
     excluded = {verdict.listener for verdict in verdicts if verdict.excluded}
     everybody = _outcome(answers, answers.ratings, answers.choices)
-    screened: Outcome | None = everybody
+    screened: ListeningOutcome | None = everybody
     if excluded:
         ratings = [r for r in answers.ratings if r.listener not in excluded]
         choices = [c for c in answers.choices if c.listener not in excluded]
@@ -72,10 +72,10 @@ def analyze(answers: Answers) -> Analysis:
     return Analysis(answers, verdicts, found, everybody, screened)
 
 
-def _outcome(answers: Answers, ratings: Sequence[Rating], choices: Sequence[Choice]) -> Outcome:
+def _outcome(answers: Answers, ratings: Sequence[Rating], choices: Sequence[PairChoice]) -> ListeningOutcome:
     groups = by_system(ratings, answers.systems)
     scale = (-4.0, 4.0) if answers.method == BS1116 else SCALES.get(answers.method, (-math.inf, math.inf))
-    return Outcome(
+    return ListeningOutcome(
         listeners=len({r.listener for r in ratings} | {c.listener for c in choices}),
         answers=len(ratings) + len(choices),
         systems=tuple(system_score(group, scale) for group in groups.values()),

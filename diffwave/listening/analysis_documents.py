@@ -9,12 +9,12 @@ import math
 from typing import Any
 
 from diffwave.evaluation.statistics import Interval
-from diffwave.listening.analysis import Analysis, Outcome
+from diffwave.listening.analysis import Analysis, ListeningOutcome
 from diffwave.listening.comparisons import Comparison
 from diffwave.listening.design import ListeningTest
 from diffwave.listening.formats import BS1116, DETECTION
 from diffwave.listening.methods import screening_text
-from diffwave.listening.ratings import Choice, Rating
+from diffwave.listening.ratings import PairChoice, Rating
 from diffwave.listening.result_files import Reading
 from diffwave.listening.system_scores import SystemScore
 
@@ -74,7 +74,7 @@ def ratings_text(analysis: Analysis) -> str:
     columns = _RATING_COLUMNS if answers.ratings else _CHOICE_COLUMNS
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
-    given: tuple[Rating | Choice, ...] = answers.ratings or answers.choices
+    given: tuple[Rating | PairChoice, ...] = answers.ratings or answers.choices
     for answer in given:
         values = dataclasses.asdict(answer)
         values["answer"] = values.get("said")
@@ -167,6 +167,6 @@ def p_text(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def without(analysis: Analysis) -> Outcome:
+def without(analysis: Analysis) -> ListeningOutcome:
     """The statistics to show first: those after screening, or everybody's if nobody is left."""
     return analysis.screened or analysis.everybody

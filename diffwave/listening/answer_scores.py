@@ -9,7 +9,7 @@ from diffwave.listening.formats import BS1116, DETECTION, Answer
 SCALES = {"mushra": (0.0, 100.0), "acr": (1.0, 5.0), "cmos": (-3.0, 3.0), BS1116: (1.0, 5.0)}
 
 
-class RefusedError(ValueError):
+class UnusableAnswerError(ValueError):
     """An answer that cannot be used; the message says why."""
 
 
@@ -21,7 +21,7 @@ def choice_score(answer: Answer, turned: bool) -> float:
         turned: whether the first system was shown as B.
 
     Raises:
-        RefusedError: if it is none of the answers that its method has.
+        UnusableAnswerError: if it is none of the answers that its method has.
     """
     if answer.method == "cmos":
         # The answer says how much better B is than A.
@@ -32,14 +32,14 @@ def choice_score(answer: Answer, turned: bool) -> float:
     if answer.method == "ab":
         return _one_of(answer.answer, {"a": 1.0 - turned, "b": 0.0 + turned, "none": math.nan})
     if answer.x not in (answer.stimulus, answer.other):
-        raise RefusedError(f"expected X to be A or B; got {answer.x!r}")
+        raise UnusableAnswerError(f"expected X to be A or B; got {answer.x!r}")
     right = "a" if answer.x == answer.stimulus else "b"
     return _one_of(answer.answer, {"a": 0.0, "b": 0.0} | {right: 1.0})
 
 
 def _one_of(answer: str, scores: dict[str, float]) -> float:
     if answer not in scores:
-        raise RefusedError(f"expected an answer {', '.join(scores)}; got {answer!r}")
+        raise UnusableAnswerError(f"expected an answer {', '.join(scores)}; got {answer!r}")
     return scores[answer]
 
 
@@ -47,7 +47,7 @@ def number(text: str, scale: tuple[float, float]) -> float:
     """A score within a scale's ends.
 
     Raises:
-        RefusedError: if it is no number or lies outside.
+        UnusableAnswerError: if it is no number or lies outside.
     """
     low, high = scale
     try:
@@ -55,5 +55,5 @@ def number(text: str, scale: tuple[float, float]) -> float:
     except ValueError:
         value = math.nan
     if not low <= value <= high:
-        raise RefusedError(f"expected a score from {low:g} to {high:g}; got {text!r}")
+        raise UnusableAnswerError(f"expected a score from {low:g} to {high:g}; got {text!r}")
     return value

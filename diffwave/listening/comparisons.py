@@ -22,7 +22,7 @@ from diffwave.evaluation.statistics import (
     wilson_interval,
 )
 from diffwave.listening.answer_scores import SCALES
-from diffwave.listening.ratings import Choice
+from diffwave.listening.ratings import PairChoice
 from diffwave.listening.system_scores import cut_interval
 
 
@@ -58,9 +58,9 @@ class Comparison:
     p_listeners_holm: float
 
 
-def comparisons(method: str, choices: Sequence[Choice]) -> tuple[Comparison, ...]:
+def comparisons(method: str, choices: Sequence[PairChoice]) -> tuple[Comparison, ...]:
     """Every pair of systems that was compared, with Holm's adjustment over them."""
-    groups: dict[tuple[str, str], list[Choice]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[PairChoice]] = defaultdict(list)
     for choice in choices:
         groups[choice.first, choice.second].append(choice)
     compared = [_comparison(method, groups[names]) for names in sorted(groups)]
@@ -71,7 +71,7 @@ def comparisons(method: str, choices: Sequence[Choice]) -> tuple[Comparison, ...
     )
 
 
-def _comparison(method: str, choices: Sequence[Choice]) -> Comparison:
+def _comparison(method: str, choices: Sequence[PairChoice]) -> Comparison:
     decided = [choice for choice in choices if not math.isnan(choice.score)]
     scores = np.array([choice.score for choice in decided])
     listeners, items = [choice.listener for choice in decided], [choice.item for choice in decided]

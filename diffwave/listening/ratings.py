@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from diffwave.listening.answer_scores import SCALES, RefusedError, choice_score, number
+from diffwave.listening.answer_scores import SCALES, UnusableAnswerError, choice_score, number
 from diffwave.listening.design import ANCHOR, PAIR_METHODS, REFERENCE, SYSTEM, ListeningTest, Stimulus, Trial
 from diffwave.listening.documents import ListeningError
 from diffwave.listening.formats import BS1116, DETECTION, Answer
@@ -43,7 +43,7 @@ class Rating:
 
 
 @dataclass(frozen=True)
-class Choice:
+class PairChoice:
     """What a listener answered to a pair (ab, cmos, abx, detection).
 
     Args:
@@ -91,7 +91,7 @@ class Answers:
 
     method: str
     ratings: tuple[Rating, ...]
-    choices: tuple[Choice, ...]
+    choices: tuple[PairChoice, ...]
     runs: tuple[Run, ...]
     notes: tuple[str, ...]
     systems: dict[str, str]
@@ -112,7 +112,7 @@ def join(test: ListeningTest, answers: Sequence[Answer]) -> Answers:
     kept, repeated = _once(kept)
     joiner = _Joiner(test)
     ratings: list[Rating] = []
-    choices: list[Choice] = []
+    choices: list[PairChoice] = []
     used = []
     for answer in kept:
         try:
@@ -121,7 +121,7 @@ def join(test: ListeningTest, answers: Sequence[Answer]) -> Answers:
             else:
                 choices.append(joiner.choice(answer))
             used.append(answer)
-        except RefusedError as error:
+        except UnusableAnswerError as error:
             notes.append(f"{answer.place}: {error}; left out")
     if not used:
         raise ListeningError(f"no answer can be used; {notes[0]}")
@@ -209,15 +209,15 @@ class _Joiner:
             stimulus.seconds,
         )
 
-    def choice(self, answer: Answer) -> Choice:
+    def choice(self, answer: Answer) -> PairChoice:
         """An answer to a pair, turned so that it does not depend on which of the two was played first."""
         trial = self._trial(answer)
         a, b = self._stimulus(trial, answer.stimulus), self._stimulus(trial, answer.other)
         if a.stimulus == b.stimulus:
-            raise RefusedError(f"expected two different stimuli; got {a.stimulus!r} twice")
+            raise UnusableAnswerError(f"expected two different stimuli; got {a.stimulus!r} twice")
         turned = self.rank[a.system] > self.rank[b.system]
         first, second = (b, a) if turned else (a, b)
-        return Choice(
+        return PairChoice(
             answer.listener,
             answer.session,
             trial.trial,
@@ -232,7 +232,7 @@ class _Joiner:
 
     def _trial(self, answer: Answer) -> Trial:
         if answer.trial not in self.trials:
-            raise RefusedError(f"trial {answer.trial!r} is not in the key")
+            raise UnusableAnswerError(f"trial {answer.trial!r} is not in the key")
         return self.trials[answer.trial]
 
     def _stimulus(self, trial: Trial, name: str) -> Stimulus:
@@ -243,7 +243,7 @@ class _Joiner:
             stimulus = self.stimuli[identifier]
             if name == (_WEBMUSHRA_REFERENCE if stimulus.kind == REFERENCE else stimulus.system):
                 return stimulus
-        raise RefusedError(f"stimulus {name!r} is not one of trial {trial.trial!r}")
+        raise UnusableAnswerError(f"stimulus {name!r} is not one of trial {trial.trial!r}")
 
 
 def _runs(test: ListeningTest, method: str, used: Sequence[Answer]) -> tuple[Run, ...]:

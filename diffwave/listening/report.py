@@ -9,7 +9,7 @@ from typing import Any
 
 from diffwave.evaluation.statistics import Interval
 from diffwave.files import atomic_path, write_text
-from diffwave.listening.analysis import Analysis, Outcome
+from diffwave.listening.analysis import Analysis, ListeningOutcome
 from diffwave.listening.analysis_documents import MEASURES, bounds, number, p_text, ratings_text, summary, without
 from diffwave.listening.design import SYSTEM, ListeningTest
 from diffwave.listening.documents import ListeningError
@@ -17,7 +17,7 @@ from diffwave.listening.methods import methods_text, screening_text
 from diffwave.listening.pictures import draw_scores
 from diffwave.listening.report_tables import folded, items_section, results
 from diffwave.listening.result_files import Reading
-from diffwave.listening.system_scores import Difference
+from diffwave.listening.system_scores import SystemDifference
 from diffwave.listening.words import counted
 from diffwave.web.page import Raw, details, heading, page, paragraph, picture, table
 
@@ -112,7 +112,7 @@ def _overview(test: ListeningTest, reading: Reading, analysis: Analysis) -> Iter
         yield "<ul>" + "".join(f"<li>{sentence}</li>" for sentence in map(_escaped, findings)) + "</ul>"
 
 
-def _findings(method: str, outcome: Outcome) -> Iterator[str]:
+def _findings(method: str, outcome: ListeningOutcome) -> Iterator[str]:
     """One sentence for each pair of systems."""
     systems = {score.system for score in outcome.systems if score.kind == SYSTEM}
     figure = number(method)
@@ -137,7 +137,7 @@ def _findings(method: str, outcome: Outcome) -> Iterator[str]:
             yield f"{c.first} and {c.second} {told}: {said} correct."
 
 
-def _difference(method: str, d: Difference) -> str:
+def _difference(method: str, d: SystemDifference) -> str:
     """A verdict only where interval and test agree: they see different variance, the one of items too."""
     mean, verdict = d.mean, f"{d.first} and {d.second}: no difference shown"
     if d.p_holm < 0.05 and mean.low > 0:

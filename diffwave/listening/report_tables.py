@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from diffwave.listening.analysis import Outcome
+from diffwave.listening.analysis import ListeningOutcome
 from diffwave.listening.analysis_documents import MEASURES, bounds, number, p_text
 from diffwave.web.page import details, heading, table
 
 _MANY = 12  # lists longer than this are folded away
 
 
-def results(method: str, outcome: Outcome, group: str, level: int = 2) -> list[str]:
+def results(method: str, outcome: ListeningOutcome, group: str, level: int = 2) -> list[str]:
     """Tables of systems and differences, or of pairs."""
     if outcome.comparisons:
         return [heading(f"Pairs, {group}", level), _comparison_table(method, outcome)]
@@ -38,7 +38,7 @@ def results(method: str, outcome: Outcome, group: str, level: int = 2) -> list[s
     return parts
 
 
-def _difference_table(method: str, outcome: Outcome) -> str:
+def _difference_table(method: str, outcome: ListeningOutcome) -> str:
     figure = number(method, True)
     header = ["first minus second", "difference", "95 %", "p (Wilcoxon)", "p (Holm)", "listeners", "paired ratings"]
     rows = [
@@ -56,7 +56,7 @@ def _difference_table(method: str, outcome: Outcome) -> str:
     return table(header, rows)
 
 
-def _comparison_table(method: str, outcome: Outcome) -> str:
+def _comparison_table(method: str, outcome: ListeningOutcome) -> str:
     figure = number(method)
     shares = method != "cmos"
     header = ["first and second", "share" if shares else MEASURES[method], "95 %", "95 %, if independent"]
@@ -84,7 +84,7 @@ def _comparison_table(method: str, outcome: Outcome) -> str:
     return table(header, rows)
 
 
-def items_section(method: str, outcome: Outcome) -> list[str]:
+def items_section(method: str, outcome: ListeningOutcome) -> list[str]:
     """A table of items against systems; how many votes each mean has is folded away below it."""
     figure = number(method)
     systems = [score.system for score in outcome.systems]

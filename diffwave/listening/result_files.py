@@ -17,7 +17,7 @@ _OWN = FORMATS[0]
 
 
 @dataclass(frozen=True)
-class Source:
+class AnswerFile:
     """A file that was read.
 
     Args:
@@ -42,7 +42,7 @@ class Reading:
     """
 
     answers: tuple[Answer, ...]
-    sources: tuple[Source, ...]
+    sources: tuple[AnswerFile, ...]
     notes: tuple[str, ...]
 
 
@@ -56,7 +56,7 @@ def read_results(paths: Sequence[Path]) -> Reading:
         ListeningError: if a path is not there, a named file is no result file, or nobody answered anything.
     """
     answers: list[Answer] = []
-    sources: list[Source] = []
+    sources: list[AnswerFile] = []
     notes: list[str] = []
     known: set[tuple[str, ...]] = set()
     for path in paths:
@@ -76,7 +76,7 @@ def read_results(paths: Sequence[Path]) -> Reading:
                     continue
             known |= set(map(_content, found))
             answers += found
-            sources.append(Source(str(file), kind, len(found)))
+            sources.append(AnswerFile(str(file), kind, len(found)))
     if not answers:
         said = f"; {notes[0]}" if notes else ""
         raise ListeningError(f"{', '.join(map(str, paths))}: expected answers of listeners; found none{said}")

@@ -16,9 +16,9 @@ import numpy as np
 
 from diffwave.listening.design import ANCHOR, ANCHOR35_NAME, REFERENCE
 from diffwave.listening.formats import BS1116
-from diffwave.listening.ratings import Answers, Choice, Rating, Run
+from diffwave.listening.ratings import Answers, PairChoice, Rating, Run
 
-A = TypeVar("A", bound=Rating | Choice | Run)
+A = TypeVar("A", bound=Rating | PairChoice | Run)
 MID_ANCHOR_NAME = "anchor70"
 LIMIT, MOST_ITEMS, MOST_LISTENERS = 90.0, 0.15, 0.25
 # Agreement with the other listeners has to be this sure; a random listener passes with this probability.
@@ -206,7 +206,7 @@ def _mean_of_others(ratings: Sequence[Rating]) -> Callable[[Sequence[Rating]], n
     return mean
 
 
-def _same_choice(choices: Sequence[Choice], reasons: dict[str, list[str]], remarks: dict[str, list[str]]) -> None:
+def _same_choice(choices: Sequence[PairChoice], reasons: dict[str, list[str]], remarks: dict[str, list[str]]) -> None:
     for listener, answers in _by_listener(choices).items():
         said = {choice.said for choice in answers}
         if len(answers) >= _FEWEST_VOTES and len(said) == 1:
@@ -215,7 +215,7 @@ def _same_choice(choices: Sequence[Choice], reasons: dict[str, list[str]], remar
             place[listener].append(f"answered {said.pop()!r} to all {len(answers)} pairs")
 
 
-def _too_fast(answers: Sequence[Rating | Choice]) -> dict[str, str]:
+def _too_fast(answers: Sequence[Rating | PairChoice]) -> dict[str, str]:
     """Listeners of whom too many pages last shorter than what was to be heard on them."""
     found = {}
     for listener, given in _by_listener(answers).items():

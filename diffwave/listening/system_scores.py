@@ -60,7 +60,7 @@ class ItemScore:
 
 
 @dataclass(frozen=True)
-class Difference:
+class SystemDifference:
     """Two systems, on what the same listeners gave them on the same items.
 
     Args:
@@ -131,7 +131,7 @@ def item_scores(groups: dict[str, list[Rating]], scale: tuple[float, float]) -> 
     )
 
 
-def differences(groups: dict[str, list[Rating]]) -> tuple[Difference, ...]:
+def differences(groups: dict[str, list[Rating]]) -> tuple[SystemDifference, ...]:
     """Every pair of which at least one is a system: how anchors compare with the reference is no question."""
     pairs = [
         _difference(a, b) for a, b in itertools.combinations(groups.values(), 2) if SYSTEM in (a[0].kind, b[0].kind)
@@ -140,7 +140,7 @@ def differences(groups: dict[str, list[Rating]]) -> tuple[Difference, ...]:
     return tuple(dataclasses.replace(pair, p_holm=p) for pair, p in zip(pairs, adjusted, strict=True))
 
 
-def _difference(first: Sequence[Rating], second: Sequence[Rating]) -> Difference:
+def _difference(first: Sequence[Rating], second: Sequence[Rating]) -> SystemDifference:
     cells: list[dict[tuple[str, str], list[float]]] = [defaultdict(list), defaultdict(list)]
     for cell, group in zip(cells, (first, second), strict=True):
         for r in group:
@@ -149,7 +149,7 @@ def _difference(first: Sequence[Rating], second: Sequence[Rating]) -> Difference
     values = np.array([np.mean(cells[0][who]) - np.mean(cells[1][who]) for who in shared])
     listeners, items = [who[0] for who in shared], [who[1] for who in shared]
     p = wilcoxon(cluster_means(values, listeners)) if shared else math.nan
-    return Difference(
+    return SystemDifference(
         first=first[0].system,
         second=second[0].system,
         pairs=len(shared),

@@ -29,7 +29,7 @@ def finer(mel: MelConfig) -> MelConfig:
     return replace(mel, log="ln", stft_normalized=False, **sizes)
 
 
-class Block(nn.Module):
+class RefinerBlock(nn.Module):
     """A depthwise dilated convolution over time and two products, added to the stream (Liu et al. 2022, ConvNeXt).
 
     Args:
@@ -71,7 +71,9 @@ class Refiner(nn.Module):
         self.coarse = MelSpectrogram(config.mel)
         self.fine = MelSpectrogram(finer(config.mel))
         self.enter = nn.Conv1d((1 + DIVISION) * bands, shape.channels, 3, padding=1)
-        self.blocks = nn.ModuleList(Block(shape.channels, shape.hidden, dilation) for dilation in shape.dilations)
+        self.blocks = nn.ModuleList(
+            RefinerBlock(shape.channels, shape.hidden, dilation) for dilation in shape.dilations
+        )
         self.leave = nn.Linear(shape.channels, DIVISION * bands)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)

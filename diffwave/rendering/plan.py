@@ -17,7 +17,7 @@ MEL_SUFFIXES = (".npy", ".pt")
 
 
 @dataclass(frozen=True)
-class Job:
+class FileJob:
     """One input file and the WAV file it becomes."""
 
     source: Path
@@ -37,7 +37,7 @@ def input_suffixes() -> tuple[str, ...]:
     return AUDIO_SUFFIXES + MEL_SUFFIXES
 
 
-def plan_jobs(inputs: list[Path], folder: Path, force: bool) -> tuple[list[Job], list[str]]:
+def plan_jobs(inputs: list[Path], folder: Path, force: bool) -> tuple[list[FileJob], list[str]]:
     """Match inputs with outputs and set aside what must not run.
 
     Args:
@@ -50,11 +50,11 @@ def plan_jobs(inputs: list[Path], folder: Path, force: bool) -> tuple[list[Job],
     """
     found, refused = _find(inputs, folder)
     sources = {_real(job.source): job.source for job in found}
-    by_output: dict[Path, dict[Path, Job]] = defaultdict(dict)
+    by_output: dict[Path, dict[Path, FileJob]] = defaultdict(dict)
     for job in found:
         # The same file twice under the same output name is no conflict: it is done once.
         by_output[job.output].setdefault(_real(job.source), job)
-    jobs: list[Job] = []
+    jobs: list[FileJob] = []
     for output, rivals in by_output.items():
         why_not = _refusal(output, list(rivals.values()), sources, force)
         if why_not:
@@ -64,7 +64,7 @@ def plan_jobs(inputs: list[Path], folder: Path, force: bool) -> tuple[list[Job],
     return jobs, refused
 
 
-def _refusal(output: Path, rivals: list[Job], sources: dict[Path, Path], force: bool) -> str:
+def _refusal(output: Path, rivals: list[FileJob], sources: dict[Path, Path], force: bool) -> str:
     """Why ``output`` must not be written; empty if it may."""
     source = rivals[0].source
     if len(rivals) > 1:
@@ -89,8 +89,8 @@ def _real(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def _find(inputs: list[Path], folder: Path) -> tuple[list[Job], list[str]]:
-    jobs: list[Job] = []
+def _find(inputs: list[Path], folder: Path) -> tuple[list[FileJob], list[str]]:
+    jobs: list[FileJob] = []
     refused: list[str] = []
     for path in inputs:
         try:
@@ -98,7 +98,7 @@ def _find(inputs: list[Path], folder: Path) -> tuple[list[Job], list[str]]:
                 jobs.extend(_folder_jobs(path, folder, refused))
             else:
                 _check_suffix(path)
-                jobs.append(Job(path, folder / (path.stem + ".wav")))
+                jobs.append(FileJob(path, folder / (path.stem + ".wav")))
         except InputError as error:
             refused.append(str(error))
         except OSError as error:
@@ -114,13 +114,13 @@ def _check_suffix(path: Path) -> None:
         raise InputError(f"{path}: expected audio or a mel ({' '.join(suffixes)}); got {path.suffix or 'no suffix'}")
 
 
-def _folder_jobs(root: Path, folder: Path, refused: list[str]) -> list[Job]:
+def _folder_jobs(root: Path, folder: Path, refused: list[str]) -> list[FileJob]:
     """Jobs for everything below ``root``; subfolders that cannot be listed are added to ``refused``."""
     suffixes, before = input_suffixes(), len(refused)
     files = [path for path in _walk(root, _real(folder), refused) if path.suffix.lower() in suffixes]
     if not files and len(refused) == before:
         raise InputError(f"{root}: expected a folder with audio or mels ({' '.join(suffixes)}); found none")
-    return [Job(path, (folder / path.relative_to(root)).with_suffix(".wav")) for path in files]
+    return [FileJob(path, (folder / path.relative_to(root)).with_suffix(".wav")) for path in files]
 
 
 def _walk(root: Path, outputs: Path, refused: list[str]) -> Iterator[Path]:

@@ -14,7 +14,7 @@ from diffwave.devices import out_of_memory
 from diffwave.errors import InputError, reason
 from diffwave.evaluation.record import Result
 from diffwave.rendering.mel_file import read_mel
-from diffwave.rendering.plan import Job
+from diffwave.rendering.plan import FileJob
 
 if TYPE_CHECKING:
     from diffwave.vocoder import Vocoder
@@ -24,7 +24,7 @@ Stream = Callable[[Iterator[Tensor]], Iterator[Tensor]]
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class MelSource:
     """What a file holds, as a mel in parts.
 
     Args:
@@ -39,7 +39,7 @@ class Source:
 
 
 def synthesize_streamed(
-    vocoder: Vocoder, job: Job, stream: Stream, chunk_seconds: float, progress: Callable[[float], object]
+    vocoder: Vocoder, job: FileJob, stream: Stream, chunk_seconds: float, progress: Callable[[float], object]
 ) -> Result:
     """Run one job in memory that does not depend on its length.
 
@@ -85,19 +85,19 @@ def synthesize_streamed(
     return Result(job.source, job.output, writer.samples / vocoder.sample_rate, time.perf_counter() - begun, notes)
 
 
-def _named(job: Job, error: ValueError) -> ValueError:
+def _named(job: FileJob, error: ValueError) -> ValueError:
     """With the name of the input in front, unless it is there already."""
     return error if str(job.source) in str(error) else InputError(f"{job.source}: {error}")
 
 
-def _mel_file(vocoder: Vocoder, job: Job, frames: int) -> Source:
+def _mel_file(vocoder: Vocoder, job: FileJob, frames: int) -> MelSource:
     mel = read_mel(job.source)
     vocoder.front_end.check(mel.unsqueeze(0))
     samples = mel.shape[1] * vocoder.hop_length
-    return Source(iter(torch.split(mel, frames, dim=1)), lambda: samples, list)
+    return MelSource(iter(torch.split(mel, frames, dim=1)), lambda: samples, list)
 
 
-def _recording(vocoder: Vocoder, job: Job, frames: int) -> Source:
+def _recording(vocoder: Vocoder, job: FileJob, frames: int) -> MelSource:
     from diffwave.audio.stream import AudioStream
     from diffwave.mel.parts import mel_parts
 
@@ -118,10 +118,10 @@ def _recording(vocoder: Vocoder, job: Job, frames: int) -> Source:
     def notes() -> list[str]:
         return [said] if (said := audio.conversion()) else []
 
-    return Source(parts(), lambda: audio.samples, notes)
+    return MelSource(parts(), lambda: audio.samples, notes)
 
 
-def _check(vocoder: Vocoder, job: Job, mel: Tensor, peak: float) -> None:
+def _check(vocoder: Vocoder, job: FileJob, mel: Tensor, peak: float) -> None:
     try:
         vocoder.front_end.check_range(mel)
     except ValueError:

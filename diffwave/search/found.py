@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import diffwave
 
 if TYPE_CHECKING:
-    from diffwave.search.schedules import Trial
+    from diffwave.search.schedules import ScheduleTrial
 
 LOG_NAME = "schedule-search.json"
 
@@ -71,18 +71,18 @@ class Found:
 
     calls: int
     previous: float | None
-    trials: list[Trial]
+    trials: list[ScheduleTrial]
     seconds: float
     scores_before: Scores = Scores()
     scores_after: Scores = Scores()
 
     @property
-    def before(self) -> Trial:
+    def before(self) -> ScheduleTrial:
         """The schedule that was in use."""
         return self.trials[0]
 
     @property
-    def best(self) -> Trial:
+    def best(self) -> ScheduleTrial:
         """The schedule to use; the first of equals."""
         return min(self.trials, key=lambda trial: trial.value)
 
@@ -136,7 +136,7 @@ def row(found: Found) -> dict[str, Any]:
     }
 
 
-def _trial(trial: Trial) -> dict[str, Any]:
+def _trial(trial: ScheduleTrial) -> dict[str, Any]:
     return {"steps": list(trial.steps), "distance": _finite(trial.value), "origin": trial.origin}
 
 

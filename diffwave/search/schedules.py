@@ -30,7 +30,7 @@ _INSERTED, _COARSE, _FINE = 0.25, 0.25, 0.2
 
 
 @dataclass(frozen=True)
-class Trial:
+class ScheduleTrial:
     """A schedule that was tried.
 
     Args:
@@ -106,8 +106,8 @@ def search(
     most: int,
     current: Steps = (),
     previous: Steps = (),
-    report: Callable[[Trial], None] | None = None,
-) -> Trial:
+    report: Callable[[ScheduleTrial], None] | None = None,
+) -> ScheduleTrial:
     """Find ``count`` steps with a low objective.
 
     Args:
@@ -152,8 +152,8 @@ class _SpentError(Exception):
 class _Trials:
     """Calls the objective, once for each schedule, and no more often than allowed."""
 
-    def __init__(self, objective: Objective, most: int, report: Callable[[Trial], None] | None) -> None:
-        self.best: Trial | None = None
+    def __init__(self, objective: Objective, most: int, report: Callable[[ScheduleTrial], None] | None) -> None:
+        self.best: ScheduleTrial | None = None
         self._objective, self._most, self._report = objective, most, report
         self._limit = most
         self._values: dict[Steps, float] = {}
@@ -180,7 +180,7 @@ class _Trials:
         if len(self._values) >= self._limit:
             raise _SpentError
         value = self._objective(steps)
-        trial = Trial(steps, value if math.isfinite(value) else math.inf, origin)
+        trial = ScheduleTrial(steps, value if math.isfinite(value) else math.inf, origin)
         self._values[steps] = trial.value
         # Of equals the first: a schedule in use is left only for a better one.
         if self.best is None or trial.value < self.best.value:

@@ -17,7 +17,7 @@ from diffwave.search.found import Found, Scores, SearchSettings, record
 if TYPE_CHECKING:
     from diffwave.checkpoint.folder import Checkpoint
     from diffwave.search.objective import ScheduleObjective
-    from diffwave.search.schedules import Trial
+    from diffwave.search.schedules import ScheduleTrial
 
 
 def choose_recordings(inputs: list[Path], count: int) -> list[Path]:
@@ -86,26 +86,26 @@ def search_all(
             progress.update(number * most - progress.n)  # fewer trials than allowed
 
 
-def _previous(objective: ScheduleObjective, count: int, found: list[Found]) -> Trial | None:
+def _previous(objective: ScheduleObjective, count: int, found: list[Found]) -> ScheduleTrial | None:
     """The best schedule of one call fewer, if it is known: found just before, or stored in the checkpoint."""
-    from diffwave.search.schedules import Trial
+    from diffwave.search.schedules import ScheduleTrial
 
     if found and found[-1].calls == count - 1:
         return found[-1].best
     stored = objective.stored(count - 1)
-    return Trial(stored, objective(stored), "current") if stored else None
+    return ScheduleTrial(stored, objective(stored), "current") if stored else None
 
 
 def _search(
-    objective: ScheduleObjective, count: int, most: int, previous: Trial | None, progress: Callable[[], object]
+    objective: ScheduleObjective, count: int, most: int, previous: ScheduleTrial | None, progress: Callable[[], object]
 ) -> tuple[Found, bool]:
     """One search, and whether it was finished; Ctrl-C before the first trial is passed on."""
     from diffwave.search.schedules import search
 
     begun, finished = time.perf_counter(), True
-    trials: list[Trial] = []
+    trials: list[ScheduleTrial] = []
 
-    def report(trial: Trial) -> None:
+    def report(trial: ScheduleTrial) -> None:
         trials.append(trial)
         progress()
 
@@ -153,7 +153,7 @@ def _scored(objective: ScheduleObjective, outcome: Found) -> Found:
     return dataclasses.replace(outcome, scores_before=scores[0], scores_after=scores[1])
 
 
-def _scores(objective: ScheduleObjective, trials: list[Trial]) -> list[Scores]:
+def _scores(objective: ScheduleObjective, trials: list[ScheduleTrial]) -> list[Scores]:
     """Mean scores of each trial, over the utterances that have one."""
     import torch
 

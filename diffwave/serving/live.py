@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from diffwave.serving.limits import GoneError, RefusedError
-from diffwave.serving.vocoder_threads import Speaker, as_answer
+from diffwave.serving.vocoder_threads import SpeakingThreads, as_answer
 from diffwave.serving.waiting import SynthesisSettings
 from diffwave.serving.waveforms import pcm16
 
@@ -42,7 +42,7 @@ class LiveStream:
 
     def __init__(
         self,
-        speaker: Speaker,
+        speaker: SpeakingThreads,
         settings: SynthesisSettings,
         loop: asyncio.AbstractEventLoop,
         finished: Callable[[], None] = lambda: None,

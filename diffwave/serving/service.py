@@ -18,9 +18,9 @@ from diffwave.serving.counters import Metrics
 from diffwave.serving.inputs import Input, read_input
 from diffwave.serving.limits import GoneError, Limits, RefusedError
 from diffwave.serving.live import LiveStream
-from diffwave.serving.streams import AudioStream, Session, feed, feed_rows
-from diffwave.serving.vocoder_threads import Speaker, parts_of
-from diffwave.serving.waiting import Job, SynthesisSettings
+from diffwave.serving.streams import Session, WavResponse, feed, feed_rows
+from diffwave.serving.vocoder_threads import SpeakingThreads, parts_of
+from diffwave.serving.waiting import SynthesisSettings, WaitingRequest
 from diffwave.serving.waveforms import wav_file, wav_header
 from diffwave.vocoder import Vocoder
 
@@ -44,7 +44,7 @@ class Service:
         self.name = name
         self.limits = limits
         self.metrics = Metrics()
-        self.speaker = Speaker(vocoder, limits, self.metrics)
+        self.speaker = SpeakingThreads(vocoder, limits, self.metrics)
         self.budget = Budget(limits.bytes_in_flight)
         self._decoders = ThreadPoolExecutor(_DECODERS, "decoder")
         self._streams = 0
@@ -104,7 +104,7 @@ class Service:
         return result
 
     async def _speak(self, request: Request, spoken: Input, settings: SynthesisSettings) -> Tensor:
-        job = Job(spoken.mel, spoken.samples / self.vocoder.sample_rate, settings)
+        job = WaitingRequest(spoken.mel, spoken.samples / self.vocoder.sample_rate, settings)
         self.speaker.submit(job)
         answer = asyncio.wrap_future(job.outcome)
         gone = asyncio.ensure_future(client_gone(request))
@@ -142,7 +142,7 @@ class Service:
         rate = self.vocoder.sample_rate
         header = b"" if raw else wav_header(rate, None)
         media_type = f"audio/pcm;rate={rate};encoding=signed-int;bits=16" if raw else "audio/wav"
-        return AudioStream(session, header + (first or b""), media_type, rate)
+        return WavResponse(session, header + (first or b""), media_type, rate)
 
     def _open(self, request: Request, settings: SynthesisSettings, wanted: str) -> Session:
         if self._streams >= self.limits.streams:

@@ -79,7 +79,7 @@ class Session:
         self.close()
 
 
-class AudioStream(Response):
+class WavResponse(Response):
     """Audio in pieces as they become known.
 
     Args:

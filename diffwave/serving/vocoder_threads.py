@@ -15,7 +15,7 @@ from torch import Tensor
 from diffwave.serving.counters import Metrics
 from diffwave.serving.limits import GoneError, Limits, RefusedError
 from diffwave.serving.turns import Turns
-from diffwave.serving.waiting import Job, JobQueue, SynthesisSettings
+from diffwave.serving.waiting import RequestQueue, SynthesisSettings, WaitingRequest
 from diffwave.vocoder import Vocoder
 
 # A long utterance gives way to others after so much audio.
@@ -24,7 +24,7 @@ _LONGEST_RETRY = 60
 _log = logging.getLogger(__name__)
 
 
-class Speaker:
+class SpeakingThreads:
     """Synthesizes jobs, one turn at a time.
 
     Args:
@@ -36,7 +36,7 @@ class Speaker:
     def __init__(self, vocoder: Vocoder, limits: Limits, metrics: Metrics) -> None:
         self.vocoder = vocoder
         self.turns = Turns()
-        self.queue = JobQueue(limits)
+        self.queue = RequestQueue(limits)
         self._metrics = metrics
         self._backlog = 0.0  # seconds of audio
         self._pace = 0.0  # seconds of work for a second of audio, lately
@@ -59,7 +59,7 @@ class Speaker:
         """Whether both lanes run."""
         return all(lane.is_alive() for lane in self._lanes)
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: WaitingRequest) -> None:
         """Queue a job; raises RefusedError (503) if too many wait."""
         self.queue.put(job, self.retry_after())
         with self._lock:
@@ -74,7 +74,7 @@ class Speaker:
         """Speak half a second, so that the first request finds everything loaded; raises what synthesis raises."""
         frames = math.ceil(0.5 * self.vocoder.sample_rate / self.vocoder.hop_length)
         silence = torch.full((self.vocoder.config.mel.n_mels, frames), self.vocoder.front_end.limits()[0])
-        job = Job(silence, 0.5, SynthesisSettings())
+        job = WaitingRequest(silence, 0.5, SynthesisSettings())
         self.submit(job)
         job.outcome.result()
 
@@ -85,7 +85,7 @@ class Speaker:
         pace = worked / max(audio_seconds, 1e-3)
         self._pace = pace if not self._pace else 0.8 * self._pace + 0.2 * pace
 
-    def _forget(self, job: Job) -> None:
+    def _forget(self, job: WaitingRequest) -> None:
         with self._lock:
             self._backlog -= job.seconds
         if job.outcome.cancelled():
@@ -100,7 +100,7 @@ class Speaker:
                 if batch:
                     self._run(batch, long)
 
-    def _run(self, batch: list[Job], long: bool) -> None:
+    def _run(self, batch: list[WaitingRequest], long: bool) -> None:
         begun = time.perf_counter()
         try:
             wavs = self._speak_long(batch[0]) if long else self._speak(batch)
@@ -112,18 +112,18 @@ class Speaker:
         for job, wav in zip(batch, wavs, strict=True):
             job.outcome.set_result(wav)
 
-    def _failed(self, batch: list[Job], long: bool, error: Exception) -> None:
+    def _failed(self, batch: list[WaitingRequest], long: bool, error: Exception) -> None:
         if len(batch) == 1:
             batch[0].outcome.set_exception(as_answer(error))
             return
         for job in batch:  # whatever is wrong with one of them must not fail the others
             self._run([job], long)
 
-    def _speak(self, batch: list[Job]) -> list[Tensor]:
+    def _speak(self, batch: list[WaitingRequest]) -> list[Tensor]:
         wavs = self.vocoder.synthesize_batch([job.mel for job in batch], *astuple(batch[0].settings))
         return [wav.cpu() for wav in wavs]  # waits for the device
 
-    def _speak_long(self, job: Job) -> list[Tensor]:
+    def _speak_long(self, job: WaitingRequest) -> list[Tensor]:
         """Piece by piece, so that others have a turn after each and work ends soon if nobody waits for it."""
         pieces = []
         for piece in self.vocoder.stream(parts_of(self.vocoder, job.mel, _PART_SECONDS), *astuple(job.settings)):

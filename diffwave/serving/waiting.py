@@ -28,7 +28,7 @@ class SynthesisSettings:
 
 
 @dataclass(eq=False)
-class Job:
+class WaitingRequest:
     """An utterance to synthesize.
 
     Args:
@@ -53,7 +53,7 @@ class Job:
         self.abandoned.set()
 
 
-class JobQueue:
+class RequestQueue:
     """Jobs in the order of their coming, up to a number of them.
 
     Args:
@@ -63,13 +63,13 @@ class JobQueue:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._changed = threading.Condition()
-        self._jobs: list[Job] = []
+        self._jobs: list[WaitingRequest] = []
         self._closed = False
 
     def __len__(self) -> int:
         return len(self._jobs)
 
-    def put(self, job: Job, retry_after: int) -> None:
+    def put(self, job: WaitingRequest, retry_after: int) -> None:
         """Add a job.
 
         Args:
@@ -110,7 +110,7 @@ class JobQueue:
                     return
                 self._changed.wait(left)
 
-    def take(self, long: bool) -> list[Job]:
+    def take(self, long: bool) -> list[WaitingRequest]:
         """The oldest job of a kind and those that can be synthesized with it; long ones go alone.
 
         Returns:
@@ -122,19 +122,19 @@ class JobQueue:
             self._jobs = [job for job in self._jobs if job not in batch]
         return [job for job in batch if job.outcome.set_running_or_notify_cancel()]
 
-    def _of_kind(self, long: bool) -> list[Job]:
+    def _of_kind(self, long: bool) -> list[WaitingRequest]:
         threshold = self._limits.long_seconds
         return [job for job in self._jobs if (job.seconds > threshold) == long and not job.outcome.cancelled()]
 
 
-def together(jobs: list[Job], batch_seconds: float) -> list[Job]:
+def together(jobs: list[WaitingRequest], batch_seconds: float) -> list[WaitingRequest]:
     """The first job and those after it that go well with it.
 
     Args:
         jobs: in the order of their coming.
         batch_seconds: most audio in the batch, every utterance counted as the longest one.
     """
-    batch: list[Job] = []
+    batch: list[WaitingRequest] = []
     for job in jobs:
         if batch and job.settings != batch[0].settings:
             continue

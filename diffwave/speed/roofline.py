@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from diffwave.config import ModelConfig
 from diffwave.network.upsampling import upsampling_factors
-from diffwave.speed.timing import Limits
+from diffwave.speed.timing import MachineLimits
 
 # Shapes that no setting changes; a test counts a real network's operations and weights.
 _EMBEDDING, _HIDDEN = 128, 512  # of a diffusion step: sines and cosines, and the layers after them
@@ -42,7 +42,7 @@ class Work:
     def __mul__(self, times: int) -> Work:
         return Work(self.operations * times, self.traffic * times)
 
-    def seconds(self, limits: Limits) -> float:
+    def seconds(self, limits: MachineLimits) -> float:
         """The shortest time in which a machine can do it."""
         return max(self.operations / limits.operations, self.traffic / limits.traffic)
 
@@ -73,7 +73,7 @@ class Roofline:
         return "compute" if self.compute_seconds >= self.memory_seconds else "memory"
 
 
-def roofline(config: ModelConfig, samples: int, steps: int, batch: int, width: int, limits: Limits) -> Roofline:
+def roofline(config: ModelConfig, samples: int, steps: int, batch: int, width: int, limits: MachineLimits) -> Roofline:
     """The better of keeping the projections of the mel and of making them anew, on a machine.
 
     Args:

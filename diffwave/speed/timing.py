@@ -29,7 +29,7 @@ _RESET = Path("/proc/self/clear_refs")
 
 
 @dataclass(frozen=True)
-class Limits:
+class MachineLimits:
     """The fastest that a machine was seen to be.
 
     Args:
@@ -137,14 +137,14 @@ def device_name(device: torch.device) -> str:
     return platform.processor() or platform.machine()
 
 
-def measure_limits(device: torch.device, dtype: torch.dtype) -> Limits:
+def measure_limits(device: torch.device, dtype: torch.dtype) -> MachineLimits:
     """Measure what the machine can do, with the threads that PyTorch has now.
 
     Args:
         device: that computes.
         dtype: of the matrices.
     """
-    return Limits(max(_matrix_rate(edge, device, dtype) for edge in _MATRICES[device.type]), _copy_rate(device))
+    return MachineLimits(max(_matrix_rate(edge, device, dtype) for edge in _MATRICES[device.type]), _copy_rate(device))
 
 
 def _matrix_rate(edge: int, device: torch.device, dtype: torch.dtype) -> float:

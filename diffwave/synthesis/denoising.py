@@ -17,7 +17,7 @@ from diffwave.config import SamplingConfig
 from diffwave.diffusion import DiffusionProcess, NoiseSchedule, Sampler
 from diffwave.diffusion.sampler import Callback
 from diffwave.dsp.noise import white_noise
-from diffwave.kernels.dispatch import Choice
+from diffwave.kernels.dispatch import BackendChoice
 from diffwave.network.diffwave import Condition, DiffWave
 
 
@@ -89,10 +89,10 @@ class Denoiser:
 
     network: DiffWave
     process: DiffusionProcess
-    choice: Choice
+    choice: BackendChoice
 
     @classmethod
-    def on(cls, device: torch.device, network: DiffWave, process: DiffusionProcess, choice: Choice) -> Denoiser:
+    def on(cls, device: torch.device, network: DiffWave, process: DiffusionProcess, choice: BackendChoice) -> Denoiser:
         """With a copy of the schedule on the network's device: looking up a level there does not wait for it."""
         there = NoiseSchedule(process.schedule.betas.to(device))
         return cls(network, DiffusionProcess(there, process.parameterization), choice)

@@ -28,7 +28,7 @@ _NOISE_STREAM, _VALIDATION_STREAM = 3, 4
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class IterationLosses:
     """What is known before an optimiser step, of this process's crops.
 
     Args:
@@ -68,7 +68,7 @@ class Learner:
         self._objective = objective.to(self.device)
         self._distributed = processes.wrap(self._objective)
 
-    def step(self, micro_batches: Sequence[Crops], iteration: int) -> Step:
+    def step(self, micro_batches: Sequence[Crops], iteration: int) -> IterationLosses:
         """Backward pass and gradient norm of an iteration; :meth:`update` then moves the weights.
 
         Args:
@@ -89,7 +89,7 @@ class Learner:
             losses.append(plain)
             steps.append(batch.step)
         gradients = [value.grad for value in self.network.parameters() if value.grad is not None]
-        return Step(torch.cat(losses), torch.cat(steps), nn.utils.get_total_norm(gradients))
+        return IterationLosses(torch.cat(losses), torch.cat(steps), nn.utils.get_total_norm(gradients))
 
     def update(self, gradient_norm: Tensor) -> None:
         """Move the weights along the gradient of the last :meth:`step`, and their average after them.

@@ -25,7 +25,7 @@ from diffwave.config.document import to_dict
 from diffwave.errors import TrainingError
 from diffwave.training.crops import Crops, DataError, Shares
 from diffwave.training.distributed import Processes
-from diffwave.training.learner import Learner, Step
+from diffwave.training.learner import IterationLosses, Learner
 from diffwave.training.loading import in_order, make_loader, take
 from diffwave.training.loss.noise_levels import bin_table, sum_by_bin
 from diffwave.training.material import gather_material
@@ -286,7 +286,7 @@ class Trainer:
         shares = Shares(left, batch, self.processes.rank, self.processes.count, settings.accumulate)
         return make_loader(self.dataset, shares, self.config.data.workers, self.processes.device)
 
-    def _diagnose(self, micro_batches: list[Crops], step: Step, loss: float, norm: float) -> str:
+    def _diagnose(self, micro_batches: list[Crops], step: IterationLosses, loss: float, norm: float) -> str:
         """Write down what is known of a loss that is no number; returns the message."""
         crops = self.processes.gather(crops_of(self.dataset, micro_batches, step))
         content = diagnose(self.learner, [row for part in crops for row in part], list(self._recent))

@@ -15,7 +15,7 @@ from diffwave.bulk.index import INDEX, MANIFEST
 from diffwave.bulk.output_names import BulkError
 from diffwave.bulk.recorded_settings import Request
 from diffwave.bulk.utterances import read_plan
-from diffwave.bulk.worker import PROBE, Setup, Speaker
+from diffwave.bulk.worker import PROBE, CorpusSpeaker, Setup
 from diffwave.cli.main import main
 from diffwave.cli.synthesize_corpus import read_input
 from diffwave.config import ConfigError
@@ -220,7 +220,7 @@ def test_an_input_that_ended_three_processes_is_given_up(recordings, tmp_path, t
     work.mkdir(parents=True)
     (work / PROBE).write_text("token")
     request = Request(checkpoint=str(tiny_checkpoint), device="cpu")
-    speaker = Speaker(Setup(request, tmp_path, "a", "token", read_input))
+    speaker = CorpusSpeaker(Setup(request, tmp_path, "a", "token", read_input))
     job = read_plan(recordings, tmp_path, "wav").jobs[0]
     seen: list[Path] = []
 
@@ -229,7 +229,7 @@ def test_an_input_that_ended_three_processes_is_given_up(recordings, tmp_path, t
         raise SystemExit  # as near as a test may come to a process that ends
 
     for attempt in (1, 2, 3):
-        dying = Speaker(Setup(request, tmp_path, "a", "token", die))
+        dying = CorpusSpeaker(Setup(request, tmp_path, "a", "token", die))
         with pytest.raises(SystemExit):
             dying(job)
         # It would have stayed behind.

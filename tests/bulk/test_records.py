@@ -11,7 +11,7 @@ import pytest
 
 from diffwave.bulk.output_names import BulkError
 from diffwave.bulk.recorded_settings import claim, differences, settings_digest
-from diffwave.bulk.records import Journal, Journals, add, forget, is_done, known, manifest_path, write_shard
+from diffwave.bulk.records import ShardJournals, WorkerJournal, add, forget, is_done, known, manifest_path, write_shard
 
 A, B = "00001-of-00002", "00002-of-00002"
 
@@ -21,7 +21,7 @@ def record(identity: str, **more: Any) -> dict[str, Any]:
 
 
 def test_a_journal_is_read_as_it_grows_and_a_half_line_is_not_a_record(tmp_path: Path) -> None:
-    journal, reader = Journal(tmp_path, A), Journals(tmp_path, A)
+    journal, reader = WorkerJournal(tmp_path, A), ShardJournals(tmp_path, A)
     assert list(reader.new()) == []
     journal.add(record("a"))
     assert [r["id"] for r in reader.new()] == ["a"]
@@ -36,12 +36,12 @@ def test_a_journal_is_read_as_it_grows_and_a_half_line_is_not_a_record(tmp_path:
 
 
 def test_journals_become_the_manifest_of_their_shard_alone(tmp_path: Path) -> None:
-    Journal(tmp_path, A).add(record("a"))
-    Journal(tmp_path, B).add(record("b"))
+    WorkerJournal(tmp_path, A).add(record("a"))
+    WorkerJournal(tmp_path, B).add(record("b"))
     assert set(known(tmp_path, "now")) == {"a", "b"}
     write_shard(tmp_path, A, [record("a")])
     assert [json.loads(line)["id"] for line in manifest_path(tmp_path, A).read_text().splitlines()] == ["a"]
-    assert [r["id"] for r in Journals(tmp_path).new()] == ["b"]
+    assert [r["id"] for r in ShardJournals(tmp_path).new()] == ["b"]
     assert set(known(tmp_path, "now")) == {"a", "b"}
     assert known(tmp_path, "other") == {}
     forget(tmp_path)

@@ -14,18 +14,18 @@ import pytest
 import torch
 
 from diffwave.cli import bench
-from diffwave.cli.bench_results import Row, Setting, as_json, as_markdown, as_text
+from diffwave.cli.bench_results import BenchRow, Setting, as_json, as_markdown, as_text
 from diffwave.cli.main import main
 from diffwave.config import BASE
 from diffwave.speed import timing
 from diffwave.speed.roofline import roofline
-from diffwave.speed.timing import Limits, Spread
+from diffwave.speed.timing import MachineLimits, Spread
 from diffwave.vocoder import Vocoder
 
-LIMITS = Limits(operations=1e11, traffic=1e10)
+LIMITS = MachineLimits(operations=1e11, traffic=1e10)
 SETTING = Setting("base", 2_619_971, 0, 22050, 6, "reference", "float32", "cpu", "A processor", 1, "2.14.1", 3)
 BEST = roofline(BASE, 22016, 6, 1, 4, LIMITS)
-ROW = Row(1, 22016 / 22050, 0, 0, Spread.of([4.0, 3.0, 5.0]), 100 << 20, BEST)
+ROW = BenchRow(1, 22016 / 22050, 0, 0, Spread.of([4.0, 3.0, 5.0]), 100 << 20, BEST)
 
 
 @pytest.fixture(autouse=True)
@@ -205,7 +205,7 @@ def test_figures_of_a_row() -> None:
 
 
 def test_a_page_has_as_many_cells_as_headings() -> None:
-    rows = [ROW, Row(4, 1.0, 60, 1, Spread.of([1.0]), None, None), Row(9, 1.0, 0, 0, None, None, BEST)]
+    rows = [ROW, BenchRow(4, 1.0, 60, 1, Spread.of([1.0]), None, None), BenchRow(9, 1.0, 0, 0, None, None, BEST)]
     table = [line for line in as_markdown(SETTING, LIMITS, rows).splitlines() if line.startswith("|")]
     assert len(table) == 5
     assert len({line.count("|") for line in table}) == 1

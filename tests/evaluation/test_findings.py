@@ -10,7 +10,7 @@ from statistics import mean, median, stdev
 import numpy as np
 import pytest
 
-from diffwave.evaluation.findings import Results, Row, summarize
+from diffwave.evaluation.findings import Results, ScoredPair, summarize
 from diffwave.evaluation.metrics import choose
 from diffwave.evaluation.outcome import Outcome
 from diffwave.evaluation.pairs import Pair, System
@@ -32,7 +32,7 @@ def results(scores: dict[str, dict[str, list[float]]], floors: tuple[str, ...] =
         for i, pair in enumerate(pairs):
             found = {metric: values[i] for metric, values in columns.items() if not math.isnan(values[i])}
             status = "ok" if len(found) == len(columns) else "metric_error"
-            rows[name].append(Row(pair, Outcome(-1, status, "", 1.0, found, {})))
+            rows[name].append(ScoredPair(pair, Outcome(-1, status, "", 1.0, found, {})))
     return Results(tuple(systems), METRICS, rows)
 
 

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from diffwave.evaluation import charts
-from diffwave.evaluation.findings import Results, Row, summarize
+from diffwave.evaluation.findings import Results, ScoredPair, summarize
 from diffwave.evaluation.metrics import choose
 from diffwave.evaluation.outcome import Outcome
 from diffwave.evaluation.pairs import Pair, System
@@ -56,7 +56,7 @@ def results(clips, noisy, write, tmp_path) -> Results:
             pairs.append(Pair(name, f"u{i}{HOSTILE}", f"s{i // 2}", reference, estimate))
         origin = {"baseline": "griffin-lim"} if name == "floor" else {"checkpoint": HOSTILE}
         systems.append(System(name, Path(HOSTILE), tuple(pairs), (f"stray{HOSTILE}",), origin))
-        rows[name] = [Row(pair, outcome(pesq, shift)) for pair, pesq in zip(pairs, PESQ, strict=True)]
+        rows[name] = [ScoredPair(pair, outcome(pesq, shift)) for pair, pesq in zip(pairs, PESQ, strict=True)]
     return Results(tuple(systems), METRICS, rows)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from diffwave.evaluation.findings import Results, Row
+from diffwave.evaluation.findings import Results, ScoredPair
 from diffwave.evaluation.metrics import choose
 from diffwave.evaluation.outcome import Outcome
 from diffwave.evaluation.pairs import Pair, System
@@ -22,7 +22,7 @@ def made(root: Path) -> Results:
         Outcome(-1, "crashed", "", 0.5, {"level": 1e-9}, {"pesq_wb": f"pesq_wb: {ODD}", "stoi": "stoi: no"}),
     ]
     system = System(ODD, root, pairs, (), {})
-    rows = [Row(pair, outcome) for pair, outcome in zip(pairs, outcomes, strict=True)]
+    rows = [ScoredPair(pair, outcome) for pair, outcome in zip(pairs, outcomes, strict=True)]
     return Results((system,), tuple(choose(["level", "pesq_wb", "stoi"])), {ODD: rows})
 
 

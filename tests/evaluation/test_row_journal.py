@@ -8,7 +8,7 @@ import pytest
 
 from diffwave.evaluation.outcome import Outcome
 from diffwave.evaluation.pairs import EvaluationError
-from diffwave.evaluation.row_journal import NAME, Journal
+from diffwave.evaluation.row_journal import NAME, RowJournal
 
 REQUEST = {"metrics": ["level"], "systems": {"a": "/x"}}
 OUTCOMES = [
@@ -18,9 +18,9 @@ OUTCOMES = [
 
 
 @pytest.fixture
-def journal(tmp_path) -> Journal:
+def journal(tmp_path) -> RowJournal:
     """A journal of two rows."""
-    journal = Journal(tmp_path, REQUEST)
+    journal = RowJournal(tmp_path, REQUEST)
     journal.begin()
     for index, outcome in enumerate(OUTCOMES):
         journal.add(("a", f"u{index}"), outcome)
@@ -28,8 +28,8 @@ def journal(tmp_path) -> Journal:
     return journal
 
 
-def again(journal: Journal, request: dict = REQUEST) -> Journal:
-    return Journal(journal.path.parent, request)
+def again(journal: RowJournal, request: dict = REQUEST) -> RowJournal:
+    return RowJournal(journal.path.parent, request)
 
 
 def test_rows_come_back_as_they_were(journal):
@@ -100,7 +100,7 @@ def test_what_is_no_journal_is_refused(line, journal):
 
 
 def test_a_row_is_on_disk_before_the_next_begins(tmp_path):
-    journal = Journal(tmp_path, REQUEST)
+    journal = RowJournal(tmp_path, REQUEST)
     journal.begin()
     journal.add(("a", "b"), OUTCOMES[0])
     assert json.loads(journal.path.read_text().splitlines()[-1])["key"] == ["a", "b"]

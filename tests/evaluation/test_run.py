@@ -10,7 +10,7 @@ import pytest
 from diffwave.evaluation.batches import SpectralBatches
 from diffwave.evaluation.metrics import choose
 from diffwave.evaluation.pairs import match
-from diffwave.evaluation.row_journal import Journal
+from diffwave.evaluation.row_journal import RowJournal
 from diffwave.evaluation.run import RunSettings, mel_filters, run, worker_metrics
 
 
@@ -28,7 +28,7 @@ def systems(clips, noisy, write, tmp_path):
 
 def rows(systems, tmp_path, resume=False, calls=None, **settings):
     tmp_path.mkdir(exist_ok=True)
-    journal = Journal(tmp_path, {})
+    journal = RowJournal(tmp_path, {})
     journal.resume() if resume else journal.begin()
     run(
         systems,

@@ -14,7 +14,7 @@ import torch
 from diffwave.kernels import compiled, dispatch
 from diffwave.kernels.backend_names import BACKENDS
 from diffwave.kernels.compiled import Compiled
-from diffwave.kernels.dispatch import BackendError, Choice, choose
+from diffwave.kernels.dispatch import BackendChoice, BackendError, choose
 from diffwave.kernels.native import Native
 from diffwave.kernels.reference import Reference
 from diffwave.network.diffwave import DiffWave
@@ -53,7 +53,7 @@ def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     return caplog
 
 
-def names(choice: Choice) -> tuple[str, str, str | None]:
+def names(choice: BackendChoice) -> tuple[str, str, str | None]:
     return choice.backend.name, choice.precision, choice.autocast
 
 

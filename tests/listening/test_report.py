@@ -19,7 +19,7 @@ from diffwave.listening.analysis_documents import bounds, number, p_text, score_
 from diffwave.listening.documents import ListeningError
 from diffwave.listening.ratings import join
 from diffwave.listening.report import report_page, write_report
-from diffwave.listening.result_files import Reading, Source
+from diffwave.listening.result_files import AnswerFile, Reading
 from simulated_listeners import honest_acr, honest_mushra, honest_pairs, make_test, random_clicks
 
 FILES = ["ratings.csv", "report.html", "scores.png", "summary.json"]
@@ -35,7 +35,7 @@ def case(method, clicking=2):
         given += random_clicks(rng, test, [f"x{i}" for i in range(clicking)], 1, 100 if method == "mushra" else 5)
     else:
         given = honest_pairs(rng, test, names)
-    reading = Reading(tuple(given), (Source("a.csv", "diffwave CSV", len(given)),), ("a <b> note",))
+    reading = Reading(tuple(given), (AnswerFile("a.csv", "diffwave CSV", len(given)),), ("a <b> note",))
     return test, reading, analyze(join(test, given))
 
 

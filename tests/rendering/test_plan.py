@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from diffwave.rendering.plan import Job, plan_jobs
+from diffwave.rendering.plan import FileJob, plan_jobs
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def plan(*inputs: str, output: str = "out", force: bool = False) -> tuple[dict[s
 
 
 def test_suffix_decides_what_a_file_is():
-    assert [Job(Path(name), Path("o")).is_mel for name in ("a.npy", "a.PT", "a.wav", "npy")] == [
+    assert [FileJob(Path(name), Path("o")).is_mel for name in ("a.npy", "a.PT", "a.wav", "npy")] == [
         True,
         True,
         False,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from diffwave.search.schedules import GRID, Curve, Steps, Trial, inserted, on_grid, search
+from diffwave.search.schedules import GRID, Curve, ScheduleTrial, Steps, inserted, on_grid, search
 
 LAST = 49
 TARGET = (2.0, 9.5, 20.0, 34.0)
@@ -66,7 +66,7 @@ def test_steps_that_hang_together_are_moved_together() -> None:
 
 @pytest.mark.parametrize("most", [1, 2, 7, 30, 100])
 def test_the_cap_holds_nothing_is_tried_twice_and_all_is_told(most: int) -> None:
-    objective, told = Counting(coupled), list[Trial]()
+    objective, told = Counting(coupled), list[ScheduleTrial]()
     found = search(objective, 5, LAST, most, (0.0, 12.0, 25.0, 37.0, 49.0), (3.0, 10.0, 20.0, 30.0), told.append)
     assert len(objective.asked) == len(set(objective.asked)) <= most
     assert [trial.steps for trial in told] == objective.asked
@@ -114,7 +114,7 @@ def test_quality_does_not_fall_as_calls_are_added() -> None:
 
 
 def test_the_same_search_twice() -> None:
-    first, second = list[Trial](), list[Trial]()
+    first, second = list[ScheduleTrial](), list[ScheduleTrial]()
     for told in (first, second):
         search(coupled, 6, LAST, 80, report=told.append)
     assert first == second
@@ -131,7 +131,7 @@ def test_every_trial_rises_within_the_trained_range(count: int, last: int) -> No
 
 
 def test_what_is_not_finite_is_never_chosen() -> None:
-    told = list[Trial]()
+    told = list[ScheduleTrial]()
 
     def objective(steps: Steps) -> float:
         return math.nan if steps[-1] > 20 else steps[-1]
@@ -142,7 +142,7 @@ def test_what_is_not_finite_is_never_chosen() -> None:
 
 
 def test_an_interrupted_search_has_told_what_it_tried() -> None:
-    told = list[Trial]()
+    told = list[ScheduleTrial]()
 
     def objective(steps: Steps) -> float:
         if len(told) == 5:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from diffwave.serving.limits import GoneError, Limits, RefusedError
-from diffwave.serving.waiting import Job, SynthesisSettings
+from diffwave.serving.waiting import SynthesisSettings, WaitingRequest
 from diffwave.vocoder import Vocoder
 from services import wait_until
 
@@ -51,9 +51,9 @@ def watched(tiny_checkpoint: Path) -> Watched:
 @pytest.fixture
 def speaker(watched: Watched) -> Iterator[Any]:
     from diffwave.serving.counters import Metrics
-    from diffwave.serving.vocoder_threads import Speaker
+    from diffwave.serving.vocoder_threads import SpeakingThreads
 
-    result = Speaker(watched, Limits(batch_seconds=10, batch_wait_seconds=0, long_seconds=2), Metrics())
+    result = SpeakingThreads(watched, Limits(batch_seconds=10, batch_wait_seconds=0, long_seconds=2), Metrics())
     result.start()
     yield result
     watched.gate.set()
@@ -61,11 +61,11 @@ def speaker(watched: Watched) -> Iterator[Any]:
     assert not result.healthy
 
 
-def job(mel: np.ndarray, frames: int = 32, seed: int = 0) -> Job:
-    return Job(torch.from_numpy(mel[:, :frames]), frames * 256 / 16000, SynthesisSettings(seed=seed))
+def job(mel: np.ndarray, frames: int = 32, seed: int = 0) -> WaitingRequest:
+    return WaitingRequest(torch.from_numpy(mel[:, :frames]), frames * 256 / 16000, SynthesisSettings(seed=seed))
 
 
-def blocked(speaker: Any, watched: Watched, mel: np.ndarray) -> Job:
+def blocked(speaker: Any, watched: Watched, mel: np.ndarray) -> WaitingRequest:
     """A job that has its turn and does not end before the gate opens."""
     first = job(mel)
     speaker.submit(first)

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from diffwave.serving.limits import Limits, RefusedError
-from diffwave.serving.waiting import Job, JobQueue, SynthesisSettings, together
+from diffwave.serving.waiting import RequestQueue, SynthesisSettings, WaitingRequest, together
 
 
-def job(seconds: float, seed: int = 0) -> Job:
-    return Job(torch.zeros(80, 1), seconds, SynthesisSettings(seed=seed))
+def job(seconds: float, seed: int = 0) -> WaitingRequest:
+    return WaitingRequest(torch.zeros(80, 1), seconds, SynthesisSettings(seed=seed))
 
 
 def test_equal_settings_go_together_and_the_first_always_goes() -> None:
@@ -36,7 +36,7 @@ def test_very_different_lengths_do_not_go_together() -> None:
 
 
 def test_a_full_queue_refuses_and_cancelled_jobs_make_room() -> None:
-    queue, jobs = JobQueue(Limits(queue=2)), [job(1), job(1)]
+    queue, jobs = RequestQueue(Limits(queue=2)), [job(1), job(1)]
     for each in jobs:
         queue.put(each, 7)
     with pytest.raises(RefusedError) as refused:
@@ -48,7 +48,7 @@ def test_a_full_queue_refuses_and_cancelled_jobs_make_room() -> None:
 
 
 def test_cancelled_jobs_are_not_handed_out() -> None:
-    queue, first, second = JobQueue(Limits()), job(1), job(1)
+    queue, first, second = RequestQueue(Limits()), job(1), job(1)
     queue.put(first, 1)
     queue.put(second, 1)
     first.abandon()
@@ -57,7 +57,7 @@ def test_cancelled_jobs_are_not_handed_out() -> None:
 
 
 def test_long_jobs_wait_elsewhere_and_go_alone() -> None:
-    queue, jobs = JobQueue(Limits(long_seconds=10)), [job(20), job(1), job(30), job(1)]
+    queue, jobs = RequestQueue(Limits(long_seconds=10)), [job(20), job(1), job(30), job(1)]
     for each in jobs:
         queue.put(each, 1)
     assert queue.take(long=False) == [jobs[1], jobs[3]]
@@ -67,7 +67,7 @@ def test_long_jobs_wait_elsewhere_and_go_alone() -> None:
 
 
 def test_the_first_of_a_batch_waits_a_moment_for_others() -> None:
-    queue, first, second = JobQueue(Limits(batch_wait_seconds=0.6)), job(1), job(1)
+    queue, first, second = RequestQueue(Limits(batch_wait_seconds=0.6)), job(1), job(1)
     queue.put(first, 1)
     threading.Timer(0.05, queue.put, (second, 1)).start()
     begun = time.monotonic()
@@ -77,7 +77,7 @@ def test_the_first_of_a_batch_waits_a_moment_for_others() -> None:
 
 
 def test_who_has_waited_already_does_not_wait_again() -> None:
-    queue, old = JobQueue(Limits(batch_wait_seconds=5)), job(1)
+    queue, old = RequestQueue(Limits(batch_wait_seconds=5)), job(1)
     old.since -= 10
     queue.put(old, 1)
     begun = time.monotonic()
@@ -86,7 +86,7 @@ def test_who_has_waited_already_does_not_wait_again() -> None:
 
 
 def test_a_closed_queue_hands_out_what_it_has() -> None:
-    queue, last = JobQueue(Limits()), job(1)
+    queue, last = RequestQueue(Limits()), job(1)
     queue.put(last, 1)
     queue.close()
     with pytest.raises(RefusedError, match="shutting down"):

@@ -13,7 +13,7 @@ from diffwave.config import BASE, LARGE, MelConfig, ModelConfig, NetworkConfig
 from diffwave.network.diffwave import DiffWave
 from diffwave.speed import timing
 from diffwave.speed.roofline import Work, call_work, layer_work, preparation_work, roofline, synthesis_work
-from diffwave.speed.timing import Limits, Spread, measure_limits, peak_memory
+from diffwave.speed.timing import MachineLimits, Spread, measure_limits, peak_memory
 from tiny import TINY
 
 CPU = torch.device("cpu")
@@ -105,10 +105,10 @@ def test_a_batch_is_as_much_work_as_its_examples_but_reads_weights_once() -> Non
 
 
 def test_the_roofline_takes_the_better_way_and_the_harder_limit() -> None:
-    plenty_of_memory = roofline(BASE, 22016, 6, 1, 2, Limits(operations=1e9, traffic=1e15))
+    plenty_of_memory = roofline(BASE, 22016, 6, 1, 2, MachineLimits(operations=1e9, traffic=1e15))
     assert (plenty_of_memory.kept, plenty_of_memory.limit) == (True, "compute")
     assert plenty_of_memory.seconds == plenty_of_memory.work.operations / 1e9
-    plenty_of_arithmetic = roofline(BASE, 22016, 6, 1, 2, Limits(operations=1e18, traffic=1e9))
+    plenty_of_arithmetic = roofline(BASE, 22016, 6, 1, 2, MachineLimits(operations=1e18, traffic=1e9))
     assert (plenty_of_arithmetic.kept, plenty_of_arithmetic.limit) == (False, "memory")
     assert plenty_of_arithmetic.seconds == plenty_of_arithmetic.work.traffic / 1e9
 
@@ -121,7 +121,7 @@ def test_a_length_that_is_no_number_of_frames_is_refused(samples: int) -> None:
 
 def test_work_adds_up() -> None:
     assert Work(1, 2) + Work(10, 20) * 3 == Work(31, 62)
-    assert Work(10, 4).seconds(Limits(operations=5, traffic=4)) == 2
+    assert Work(10, 4).seconds(MachineLimits(operations=5, traffic=4)) == 2
 
 
 def test_limits_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ class Batch(NamedTuple):
     step: Tensor  # [B]
 
 
-class Answer(NamedTuple):
+class NetworkAnswer(NamedTuple):
     """What the network said to a batch, and what it should have said."""
 
     output: Tensor  # of the network, [B, N]
@@ -70,12 +70,12 @@ class DiffusionLoss(nn.Module):
         """
         return self.losses(self.answer(network, condition, batch))
 
-    def losses(self, answer: Answer) -> Tensor:
+    def losses(self, answer: NetworkAnswer) -> Tensor:
         """Loss of each example, shape ``[B]``."""
         error = answer.output - answer.target
         return (error.abs() if self.kind == "l1" else error.square()).mean(dim=1)
 
-    def answer(self, network: Callable[..., Tensor], condition: Any, batch: Batch) -> Answer:
+    def answer(self, network: Callable[..., Tensor], condition: Any, batch: Batch) -> NetworkAnswer:
         """Ask the network; arguments as of :meth:`forward`."""
         context, frames = self.context, self.context // self.config.mel.hop_length
         with torch.no_grad():
@@ -89,14 +89,14 @@ class DiffusionLoss(nn.Module):
         autocast = torch.autocast(batch.wav.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
         with autocast:
             output = network(noisy, batch.step, condition(inner))
-        return Answer(output.float(), target, noisy, whitened, prior, mel)
+        return NetworkAnswer(output.float(), target, noisy, whitened, prior, mel)
 
-    def loudness_losses(self, answer: Answer) -> Tensor:
+    def loudness_losses(self, answer: NetworkAnswer) -> Tensor:
         """Squared errors weighted by what is heard, of each example, shape ``[B]``."""
         weights = loudness_weights(self.config.diffusion, self.front_end, answer.mel)
         return weighted_square(answer.output - answer.target, weights, self.context)
 
-    def spectral_losses(self, answer: Answer, step: Tensor) -> Tensor:
+    def spectral_losses(self, answer: NetworkAnswer, step: Tensor) -> Tensor:
         """STFT distance of each estimate as a waveform from its crop, times ``alpha_bar``, shape ``[B]``.
 
         The estimate at a step without signal is the mean of all speech with this mel, whose magnitudes are too small by

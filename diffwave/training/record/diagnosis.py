@@ -12,10 +12,10 @@ from torch import Tensor
 
 from diffwave.files import write_text
 from diffwave.training.crops import CropDataset, Crops
-from diffwave.training.learner import Learner, Step
+from diffwave.training.learner import IterationLosses, Learner
 
 
-def crops_of(dataset: CropDataset, micro_batches: list[Crops], step: Step) -> list[dict[str, Any]]:
+def crops_of(dataset: CropDataset, micro_batches: list[Crops], step: IterationLosses) -> list[dict[str, Any]]:
     """Where each crop of this process comes from, its diffusion step and its loss."""
     numbers = torch.cat([crops.number for crops in micro_batches]).tolist()
     rows = []

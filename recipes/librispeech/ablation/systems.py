@@ -15,7 +15,7 @@ from diffwave.cli.main import main as diffwave
 from diffwave.evaluation.metrics import METRICS as KNOWN
 from diffwave.evaluation.metrics import choose
 from diffwave.evaluation.pairs import match
-from diffwave.evaluation.row_journal import Journal
+from diffwave.evaluation.row_journal import RowJournal
 from diffwave.evaluation.run import RunSettings, run
 
 ALONE, CONSISTENT = "alone", "consistent"
@@ -99,7 +99,7 @@ def score(folders: dict[str, Path], laboratory: Laboratory) -> dict[str, dict[st
     settings = RunSettings(tuple(choose(names)), workers=laboratory.threads)
     report = next(iter(folders.values())).parent / "scores"
     report.mkdir(parents=True, exist_ok=True)
-    journal = Journal(report, {"metrics": names})
+    journal = RowJournal(report, {"metrics": names})
     try:
         journal.begin()
         run(systems, settings, journal, progress=lambda: None)
