@@ -77,7 +77,7 @@ def test_python_runs(code: str, tmp_path: Path) -> None:
 
 
 def test_there_is_a_block_for_each_framework() -> None:
-    assert len(BLOCKS) == 12
+    assert len(BLOCKS) == 13
 
 
 def test_the_refusal_is_what_is_printed() -> None:
