@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from diffwave.assets import ASSETS
 from diffwave.config import ConfigError, ModelConfig
 from diffwave.config.document import from_dict, to_dict
 from diffwave.errors import UserError
@@ -23,7 +24,6 @@ from diffwave.network.refiner import Refiner
 
 FORMAT_VERSION = 1
 DEFAULT = "default"  # name of the packaged checkpoint that speaks unless another is asked for
-ASSETS = Path(__file__).parents[1] / "assets"
 WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
 STEP_NAME = "step.onnx"  # of a folder that diffwave export --to onnx has written, in place of the weights

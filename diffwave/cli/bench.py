@@ -204,8 +204,8 @@ def measure(vocoder: Vocoder, options: argparse.Namespace, steps: int, limits: M
 
 def speech_mel(vocoder: Vocoder, seconds: float) -> Tensor:
     """Mel ``[M, F]`` of the packaged utterance, repeated or cut to about ``seconds``, at least one frame."""
+    from diffwave.assets import bundled_utterance
     from diffwave.audio.file import read_audio
-    from diffwave.cli.demo import bundled_utterance
 
     mel = vocoder.mel(read_audio(bundled_utterance(), vocoder.sample_rate).wav)
     frames = max(1, round(seconds * vocoder.sample_rate / vocoder.hop_length))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,48 +10,45 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from diffwave.errors import InputError, reason
+from diffwave.files import atomic_path, write_text
+from diffwave.rendering.diffusion_states import DiffusionStory
+
 _N_FFT = 512
 _HOP = 128
 _RANGE_DB = 80.0
 _WAVE_COLORS = ("#24577a", "#a2432d")
 
 
-@dataclass(frozen=True, eq=False)
-class DiffusionStory:
-    """The states of one utterance at the noise levels of a sampler.
+def check_target(output: Path, force: bool) -> None:
+    """Complain of a place for the picture before the work, not after.
 
-    Args:
-        sample_rate: in Hz.
-        alpha_bars: share of the signal's power at each level, from 1 (clean) down.
-        steps: the training step of each level.
-        forward: noisy waveforms, clean first, each ``[N]``.
-        backward: what the sampler had at each level, the output first, each ``[N]``.
-        outcome: what to call the output.
+    Raises:
+        InputError: if it cannot be written, or is there and may not be replaced.
     """
+    if output.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise InputError(f"--output {output}: expected a .png, .svg or .pdf file")
+    if not output.parent.is_dir():
+        raise InputError(f"--output {output}: expected an existing folder; {output.parent} is none")
+    for path in (output, output.with_suffix(".json")):
+        if path.is_dir():
+            raise InputError(f"--output {output}: expected to write {path}; it is a folder")
+        if path.exists() and not force:
+            raise InputError(f"--output {output}: {path} exists; --force replaces it")
 
-    sample_rate: int
-    alpha_bars: list[float]
-    steps: list[float]
-    forward: list[Tensor]
-    backward: list[Tensor]
-    outcome: str = "output"
 
-    def figures(self) -> dict[str, Any]:
-        """The numbers behind the picture, for a program."""
-        return {
-            "sample_rate": self.sample_rate,
-            "levels": [
-                {
-                    "alpha_bar": alpha_bar,
-                    "step": step if index else None,
-                    "forward_rms": _rms(forward),
-                    "backward_rms": _rms(backward),
-                }
-                for index, (alpha_bar, step, forward, backward) in enumerate(
-                    zip(self.alpha_bars, self.steps, self.forward, self.backward, strict=True)
-                )
-            ],
-        }
+def write_story(story: DiffusionStory, output: Path) -> None:
+    """Write the picture and, beside it, the numbers behind it as JSON.
+
+    Raises:
+        InputError: if that fails; a picture that was there stays then.
+    """
+    try:
+        with atomic_path(output) as temporary:
+            draw_story(story, temporary)
+        write_text(output.with_suffix(".json"), json.dumps(story.figures(), indent=2) + "\n")
+    except OSError as error:
+        raise InputError(f"--output {output}: cannot be written; {reason(error)}") from None
 
 
 def draw_story(story: DiffusionStory, path: Path) -> None:
@@ -115,7 +112,3 @@ def _spectrogram(wav: Tensor) -> np.ndarray:
     spectrum = torch.stft(wav, _N_FFT, _HOP, window=torch.hann_window(_N_FFT), return_complex=True, pad_mode="constant")
     decibel: np.ndarray = (20 * spectrum.abs().clamp_min(1e-7).log10()).numpy()
     return decibel
-
-
-def _rms(wav: Tensor) -> float:
-    return float(wav.square().mean().sqrt())

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import framing
+from diffwave.assets import bundled_utterance
 from diffwave.audio.file import read_audio
-from diffwave.cli.demo import bundled_utterance
 from diffwave.config import mel_preset
 
 DOCS = Path(__file__).parents[2] / "docs" / "benchmarks"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import soundfile
 
+from diffwave.assets import bundled_utterance
 from diffwave.checkpoint.folder import load_checkpoint
-from diffwave.cli.demo import bundled_utterance
 from diffwave.cli.main import main
 from diffwave.vocoder import Vocoder
 

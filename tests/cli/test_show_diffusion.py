@@ -15,8 +15,8 @@ import soundfile
 import torch
 
 from diffwave.cli.main import main
-from diffwave.cli.show_diffusion import tell_story
 from diffwave.rendering import diffusion_picture as figures
+from diffwave.rendering.diffusion_states import DiffusionStory, tell_story
 from diffwave.vocoder import Vocoder
 
 
@@ -45,7 +45,7 @@ def vocoder(tiny_checkpoint: Path) -> Vocoder:
 
 
 @pytest.fixture(scope="module")
-def story(vocoder: Vocoder, speech: np.ndarray) -> figures.DiffusionStory:
+def story(vocoder: Vocoder, speech: np.ndarray) -> DiffusionStory:
     return tell_story(vocoder, torch.from_numpy(speech[:8192]), 5, seed=1)
 
 

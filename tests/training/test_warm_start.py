@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from diffwave.assets import bundled_utterance
 from diffwave.audio.file import read_audio
 from diffwave.checkpoint.folder import Checkpoint, CheckpointError, checkpoint_folder, load_checkpoint
-from diffwave.cli.demo import bundled_utterance
 from diffwave.config import ConfigError, DiffusionConfig, MelConfig, ModelConfig, NetworkConfig
 from diffwave.mel.spectrogram import MelSpectrogram
 from diffwave.network.diffwave import DiffWave
