@@ -10,12 +10,9 @@ from pathlib import Path
 from diffwave.config import ConfigError, DataConfig
 from diffwave.corpus.folders import audio_paths, speaker_of, subset_of
 from diffwave.corpus.manifest import Utterance, read_manifest
+from diffwave.corpus.split import by_speaker, one_in_twenty
 
 log = logging.getLogger(__name__)
-
-
-# One utterance in so many is held out where no validation speaker is named.
-_HOLD_OUT = 20
 
 
 def training_and_validation(config: DataConfig, sample_rate: int) -> tuple[list[Utterance], list[Utterance]]:
@@ -33,7 +30,7 @@ def training_and_validation(config: DataConfig, sample_rate: int) -> tuple[list[
     else:
         utterances = _of_rate(read_manifest(Path(config.manifest).expanduser()), sample_rate, "data.manifest")
     if not config.validation_manifest:
-        return split(utterances, config.validation_speakers)
+        return hold_out(utterances, config.validation_speakers)
     path = Path(config.validation_manifest).expanduser()
     validation = _of_rate(read_manifest(path), sample_rate, "data.validation_manifest")
     held_out = {os.path.normpath(utterance.path) for utterance in validation}
@@ -102,20 +99,17 @@ def spread(utterances: list[Utterance]) -> list[Utterance]:
     return [utterances[place] for place in sorted(range(len(utterances)), key=turns.__getitem__)]
 
 
-def split(utterances: list[Utterance], validation_speakers: list[str]) -> tuple[list[Utterance], list[Utterance]]:
+def hold_out(utterances: list[Utterance], validation_speakers: list[str]) -> tuple[list[Utterance], list[Utterance]]:
     """Divide into training and validation utterances, disjoint by speaker where speakers are named.
 
     Raises:
         ConfigError: if nothing is left to train on.
     """
-    held_out = set(validation_speakers)
-    validation = [u for u in utterances if u.speaker in held_out]
-    if utterances and len(validation) == len(utterances):
+    training, validation = by_speaker(utterances, set(validation_speakers))
+    if utterances and not training:
         raise ConfigError("data.validation_speakers: expected somebody to train on; every speaker is held out")
     if validation:
-        return [u for u in utterances if u.speaker not in held_out], validation
+        return training, validation
     if len(utterances) == 1:
         return utterances, utterances
-    validation = utterances[::_HOLD_OUT]
-    chosen = {u.path for u in validation}
-    return [u for u in utterances if u.path not in chosen], validation
+    return one_in_twenty(utterances)

@@ -18,7 +18,7 @@ from diffwave.corpus.manifest import Utterance
 
 VALIDATION_SPEAKERS = 40
 _MOST = 10  # at most one speaker in so many is held out, if nobody said how many
-_HOLD_OUT = 20  # of a single speaker, one utterance in so many
+_HOLD_OUT = 20  # where speakers cannot divide it, one utterance in so many
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,19 @@ def split(utterances: list[Utterance], seed: int, count: int | None = None, list
     if len(utterances) < 2:
         raise ConfigError(f"expected two utterances or more, to train on and to validate; got {len(utterances)}")
     return _by_utterances(utterances)
+
+
+def by_speaker(utterances: list[Utterance], held_out: Collection[str]) -> tuple[list[Utterance], list[Utterance]]:
+    """To train on and to validate on: who is held out speaks in the second alone."""
+    training = [utterance for utterance in utterances if utterance.speaker not in held_out]
+    return training, [utterance for utterance in utterances if utterance.speaker in held_out]
+
+
+def one_in_twenty(utterances: list[Utterance]) -> tuple[list[Utterance], list[Utterance]]:
+    """To train on and to validate on: the first of every twenty utterances is held out, with whatever repeats it."""
+    validation = utterances[::_HOLD_OUT]
+    paths = {utterance.path for utterance in validation}
+    return [utterance for utterance in utterances if utterance.path not in paths], validation
 
 
 def choose_speakers(speakers: Collection[str], seed: int, count: int | None = None) -> set[str]:
@@ -121,19 +134,15 @@ def _of_list(speakers: set[str], listed: Collection[str]) -> set[str]:
 
 
 def _by_speakers(utterances: list[Utterance], held_out: set[str], absent: list[str]) -> Split:
-    training = [utterance for utterance in utterances if utterance.speaker not in held_out]
-    validation = [utterance for utterance in utterances if utterance.speaker in held_out]
     some = f"{', '.join(absent[:5])}{', ...' if len(absent) > 5 else ''}"
     notes = [f"{len(absent)} listed speakers are not in the corpus: {some}"] if absent else []
-    return Split(training, validation, sorted(held_out), notes)
+    return Split(*by_speaker(utterances, held_out), sorted(held_out), notes)
 
 
 def _by_utterances(utterances: list[Utterance]) -> Split:
-    """Of a single speaker: the first of every twenty utterances."""
-    validation = utterances[::_HOLD_OUT]
-    training = [utterance for number, utterance in enumerate(utterances) if number % _HOLD_OUT]
+    """Of a single speaker."""
     note = (
         f"a single speaker ({utterances[0].speaker}): one utterance in {_HOLD_OUT} is held out, so validation does not "
         "tell how the model does with other voices"
     )
-    return Split(training, validation, [], [note])
+    return Split(*one_in_twenty(utterances), [], [note])
