@@ -29,7 +29,8 @@ from diffwave.training.learner import IterationLosses, Learner
 from diffwave.training.loading import in_order, make_loader, take
 from diffwave.training.loss.noise_levels import bin_table, sum_by_bin
 from diffwave.training.material import gather_material
-from diffwave.training.outputs.speaking import OutputMaker, summary
+from diffwave.training.outputs.output import summary
+from diffwave.training.outputs.speaking import OutputMaker
 from diffwave.training.record.diagnosis import crops_of, diagnose
 from diffwave.training.record.history import progress_bar
 from diffwave.training.record.progress import Progress, changed_settings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,8 +14,6 @@ from diffwave.dsp.stft import FrameGeometry, stft
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from diffwave.training.outputs.speaking import Output
-
 _FRAMES = FrameGeometry(n_fft=512, hop_length=128, win_length=512)
 _RANGE_DB = 80.0
 _COLUMNS = 2
@@ -23,35 +21,42 @@ _WIDTH, _HEIGHT = 6.2, 3.7  # inches of an utterance
 _INK = "#5c6873"
 
 
-def draw(outputs: Sequence[Output], names: Sequence[str], sample_rate: int) -> Figure:
-    """Draw spectrograms, with the figures of each output above them.
+class Panels(NamedTuple):
+    """Two spectrograms of an utterance under a title."""
+
+    title: str
+    reference: Tensor  # [N]
+    output: Tensor  # [N]
+
+
+def draw(utterances: Sequence[Panels], sample_rate: int) -> Figure:
+    """Draw the spectrograms of each utterance.
 
     Args:
-        outputs: at least one.
-        names: what each is called.
+        utterances: at least one.
         sample_rate: in Hz.
     """
     # The object interface, not pyplot: no global state, no window system.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    columns = min(_COLUMNS, len(outputs))
-    rows = math.ceil(len(outputs) / columns)
+    columns = min(_COLUMNS, len(utterances))
+    rows = math.ceil(len(utterances) / columns)
     figure = Figure(figsize=(_WIDTH * columns, _HEIGHT * rows), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     parts: Any = figure.subfigures(rows, columns, squeeze=False, wspace=0.02, hspace=0.04).ravel()
-    for part, output, name in zip(parts, outputs, names, strict=False):
-        _draw_pair(part, output, name, sample_rate)
+    for part, utterance in zip(parts, utterances, strict=False):
+        _draw_pair(part, utterance, sample_rate)
     return figure
 
 
-def _draw_pair(part: Any, output: Output, name: str, sample_rate: int) -> None:
+def _draw_pair(part: Any, utterance: Panels, sample_rate: int) -> None:
     """Draw an utterance into a part of the figure."""
-    part.suptitle(f"{name}    {_figures(output)}", fontsize=10, x=0.01, ha="left")
+    part.suptitle(utterance.title, fontsize=10, x=0.01, ha="left")
     axes = part.subplots(2, 1, sharex=True)
-    levels = [_level(wav) for wav in (output.reference, output.wav)]
+    levels = [_level(wav) for wav in (utterance.reference, utterance.output)]
     top = float(levels[0].max())  # both relative to the reference: what differs in colour differs in level
-    seconds = len(output.wav) / sample_rate
+    seconds = len(utterance.output) / sample_rate
     for panel, level, label in zip(axes, levels, ("reference", "output"), strict=True):
         image = panel.imshow(
             (level - top).numpy(),
@@ -73,14 +78,6 @@ def _draw_pair(part: Any, output: Output, name: str, sample_rate: int) -> None:
     scale.outline.set_visible(False)
     scale.ax.tick_params(labelsize=7, length=2, colors=_INK)
     scale.set_label("dB", fontsize=8, color=_INK, labelpad=1)
-
-
-def _figures(output: Output) -> str:
-    """The scores of an output in words; what is missing is not mentioned."""
-    parts = [] if output.pesq_wb is None else [f"PESQ-WB {output.pesq_wb:.2f}"]
-    parts.append(f"log-mel {output.mel_distance:.2f} nat")
-    parts += [] if output.band_synchrony is None else [f"band synchrony {output.band_synchrony:+.3f}"]
-    return ", ".join(parts)
 
 
 def _level(wav: Tensor) -> Tensor:

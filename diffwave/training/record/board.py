@@ -21,7 +21,7 @@ from typing import Any
 
 from torch import Tensor
 
-from diffwave.training.outputs.speaking import Output, safe_names, summary
+from diffwave.training.outputs.output import Output, safe_names, summary
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from diffwave.files import write_text
-from diffwave.training.outputs.speaking import Output
+from diffwave.training.outputs.output import Output
 from diffwave.training.record.board import Board
 
 log = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ HISTORY_NAME = "history.jsonl"
 _FOR_MACHINES = ("loss_by_noise", "samples_per_second", "memory_mib")
 
 
-class Journal:
+class History:
     """Lines of one run, from the iteration at which it is taken up.
 
     Args:

@@ -14,9 +14,9 @@ from diffwave.checkpoint.folder import WEIGHTS_NAME, Checkpoint, save_checkpoint
 from diffwave.config import ConfigError
 from diffwave.errors import TrainingError
 from diffwave.files import remove_leftovers
-from diffwave.training.outputs.speaking import Output, write_outputs
+from diffwave.training.outputs.output import PICTURE, Output, write_outputs
 from diffwave.training.record.diagnosis import write_diagnosis
-from diffwave.training.record.history import Journal, log_file
+from diffwave.training.record.history import History, log_file
 from diffwave.training.record.states import exclusive, prune_states, save_state, states
 
 BEST_NAME, OUTPUTS_NAME, LOG_NAME = "best", "outputs", "train.log"
@@ -33,7 +33,7 @@ class RunFolder:
     def __init__(self, path: Path, keep: int) -> None:
         self.path = path
         self.keep = keep
-        self._journal: Journal | None = None
+        self._history: History | None = None
         self._found = states(path)  # when the state to go on from was chosen
 
     @contextlib.contextmanager
@@ -55,17 +55,17 @@ class RunFolder:
                 stack.enter_context(log_file(self.path / LOG_NAME))
                 for folder in (self.path, self.path / BEST_NAME):
                     remove_leftovers(folder)
-                self._journal = Journal(self.path, iteration, tensorboard, again)
+                self._history = History(self.path, iteration, tensorboard, again)
             try:
                 yield
             finally:
-                self._journal = None
+                self._history = None
 
     def record(self, row: dict[str, Any]) -> None:
         """Write one row of figures."""
-        assert self._journal is not None
+        assert self._history is not None
         with self._writing(row["iteration"]):
-            self._journal.record(row)
+            self._history.record(row)
 
     def save(self, state: dict[str, Any], checkpoint: Checkpoint) -> None:
         """Write the weights as a checkpoint that synthesizes, then the resumable state; old states go last.
@@ -88,11 +88,11 @@ class RunFolder:
 
     def save_outputs(self, iteration: int, outputs: list[Output], sample_rate: int) -> None:
         """Write outputs with their picture, and let them be heard in TensorBoard."""
-        assert self._journal is not None
+        assert self._history is not None
         folder = self.path / OUTPUTS_NAME / f"iteration-{iteration:08d}"
         with self._writing(iteration):
             write_outputs(folder, outputs, sample_rate)
-            self._journal.outputs(iteration, outputs, sample_rate, folder / "spectrograms.png")
+            self._history.outputs(iteration, outputs, sample_rate, folder / PICTURE)
 
     def save_diagnosis(self, iteration: int, content: dict[str, Any]) -> Path:
         """Write what is known of a loss that is no number; returns where."""

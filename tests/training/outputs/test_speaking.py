@@ -6,7 +6,6 @@ import dataclasses
 import json
 import math
 import random
-import re
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +13,21 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 import diffwave
 from diffwave.audio.file import write_wav
 from diffwave.checkpoint.folder import Checkpoint, load_checkpoint
 from diffwave.corpus.manifest import Utterance
+from diffwave.evaluation import scored_apart
 from diffwave.evaluation.perceptual import pesq_wb
 from diffwave.evaluation.run import mel_filters
 from diffwave.evaluation.spectral import spectral_scores
 from diffwave.evaluation.synchrony import synchrony_difference
 from diffwave.mel.spectrogram import MelSpectrogram
-from diffwave.training import outputs as module
-from diffwave.evaluation import scored_apart as outputs_scores
 from diffwave.training.crops import DataError
-from diffwave.training.outputs.speaking import Output, OutputMaker, safe_names, summary, write_outputs
+from diffwave.training.outputs import speaking
+from diffwave.training.outputs.output import summary, write_outputs
+from diffwave.training.outputs.speaking import OutputMaker
 from diffwave.vocoder import Vocoder
 from runs import Configure, equal, state, train
 from tiny import TINY
@@ -54,7 +52,7 @@ def checkpoint(tiny_checkpoint: Path) -> Checkpoint:
 @pytest.fixture
 def unscored(monkeypatch: pytest.MonkeyPatch) -> None:
     """Outputs without the seconds that a worker process takes to start."""
-    monkeypatch.setattr(module, "score", lambda heard, sample_rate: [{} for _ in heard])
+    monkeypatch.setattr(speaking, "score", lambda heard, sample_rate: [{} for _ in heard])
 
 
 def test_an_output_is_what_the_vocoder_makes_and_its_figures_are_those_of_evaluate(
@@ -173,7 +171,7 @@ def test_no_room_for_temporary_files_costs_figures_only(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(outputs_scores, "write_wav", full)
+    monkeypatch.setattr(scored_apart, "write_wav", full)
     (output,) = OutputMaker(UTTERANCES[:1], 0.2).make(checkpoint, CPU)
     assert (output.pesq_wb, output.band_synchrony) == (None, None)
     assert "No space left" in caplog.records[0].message
@@ -202,7 +200,7 @@ def test_a_full_gpu_leaves_it_to_the_cpu(
         return Vocoder(given, device)
 
     expected = OutputMaker(UTTERANCES, 0.2).make(checkpoint, CPU)
-    monkeypatch.setattr(module, "Vocoder", build)
+    monkeypatch.setattr(speaking, "Vocoder", build)
     made = OutputMaker(UTTERANCES, 0.2).make(checkpoint, torch.device("cuda"))
     assert all(torch.equal(one.wav, two.wav) for one, two in zip(made, expected, strict=True))
     assert "no memory left" in caplog.text
@@ -217,44 +215,3 @@ def test_another_rate_is_refused(checkpoint: Checkpoint, tmp_path: Path) -> None
     soundfile.write(tmp_path / "fast.wav", np.zeros(9000), 22050)
     with pytest.raises(ValueError, match="expected audio at the model's 16000 Hz; got 22050 Hz"):
         OutputMaker([utterance(tmp_path / "fast.wav")]).make(checkpoint, CPU)
-
-
-def output(name: str = "x", pesq: float | None = 2.0, mel: float = 0.5, synchrony: float | None = -0.25) -> Output:
-    time = torch.arange(8000) / 16000
-    return Output(name, 0.5 * torch.sin(3000 * time), 0.5 * torch.sin(2000 * time), pesq, mel, synchrony)
-
-
-def test_means_are_over_the_utterances_that_have_a_figure() -> None:
-    rows = [output(pesq=2.0, synchrony=None), output(pesq=None, mel=math.nan, synchrony=None), output(pesq=3.0, mel=1)]
-    assert summary(rows) == {"pesq_wb": 2.5, "mel_distance": 0.75, "band_synchrony": -0.25}
-    assert summary(rows[:2]) == {"pesq_wb": 2.0, "mel_distance": 0.5}
-    assert summary([]) == {}
-
-
-NAMES = ["../a", "$x^{", "x", "x.reference", "\udcff", "n" * 300, "N" * 300]
-
-
-@pytest.mark.filterwarnings("error")
-def test_files_are_whole_and_their_names_are_safe(tmp_path: Path) -> None:
-    folder = tmp_path / "iteration" / "10"
-    made = [output(name, pesq=float(number)) for number, name in enumerate(NAMES)]
-    write_outputs(folder, made, 16000)
-    document = json.loads((folder / "outputs.json").read_text())
-    assert document["sample_rate"] == 16000
-    assert document["means"] == {"pesq_wb": 3.0, "mel_distance": 0.5, "band_synchrony": -0.25}
-    assert [row["name"] for row in document["outputs"]] == NAMES
-    assert [row["pesq_wb"] for row in document["outputs"]] == list(range(len(NAMES)))
-    files = [row[side] for row in document["outputs"] for side in ("output", "reference")]
-    assert sorted(path.name for path in folder.iterdir()) == sorted([*files, "outputs.json", "spectrograms.png"])
-    assert (folder / "spectrograms.png").read_bytes().startswith(b"\x89PNG")
-    for file, wav in ((files[0], made[0].wav), (files[1], made[0].reference)):
-        assert soundfile.info(folder / file).subtype == "PCM_16"
-        written = torch.from_numpy(soundfile.read(folder / file, dtype="float32")[0])
-        assert (written - wav).abs().max() <= 2**-15
-
-
-@given(st.lists(st.text(max_size=120), max_size=12))
-def test_safe_names_are_safe_and_unique(names: list[str]) -> None:
-    safe = safe_names(names)
-    assert len({name.lower() for name in safe}) == len(names)
-    assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,110}", name) for name in safe)

@@ -14,7 +14,7 @@ import soundfile
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from diffwave.training.outputs.speaking import Output, write_outputs
+from diffwave.training.outputs.output import Output, write_outputs
 from diffwave.training.record.board import Board
 
 RATE = 16000

@@ -1,0 +1,1 @@
+"""What a network sounds like while it learns."""
