@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
-from typing import TYPE_CHECKING
 
 from diffwave.cli.results import as_json, as_table
-from diffwave.errors import InputError
-from diffwave.evaluation.baselines import SYSTEMS, BaselineSettings, make
+from diffwave.evaluation.baselines import SYSTEMS, BaselineSettings, make_all
 from diffwave.terminal.arguments import CommandParser, count_argument, path_argument
-
-if TYPE_CHECKING:
-    pass
 
 
 def parser() -> argparse.ArgumentParser:
@@ -34,21 +28,9 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str]) -> int:
     """Make the outputs of a system for every recording; exit code 2 if any could not be."""
-    from diffwave.evaluation.pairs import audio_files
-
     options = parser().parse_args(arguments)
-    recordings = audio_files(options.reference, "--reference")
     settings = BaselineSettings(options.system, options.iterations, options.mel)
-    sources = {os.path.realpath(path) for path in recordings.values()}
-    for path in (options.output / f"{key}.wav" for key in recordings):
-        if os.path.realpath(path) in sources:
-            raise InputError(f"{path}: expected an output that is no recording; choose another --output")
-    existing = [key for key in recordings if (options.output / f"{key}.wav").exists()]
-    if existing and not options.force:
-        raise InputError(
-            f"{options.output / existing[0]}.wav: expected a file that is not there yet; --force replaces it"
-        )
-    results, errors = make(recordings, options.output, settings)
+    results, errors = make_all(options.reference, options.output, settings, options.force)
     if options.json:
         print(as_json(settings, results, errors))
     elif results:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffwave.errors import InputError, one_line, reason
+from diffwave.evaluation.pairs import audio_files
 from diffwave.evaluation.record import Result, record
 
 if TYPE_CHECKING:
@@ -32,6 +34,29 @@ class BaselineSettings:
 
 
 SYSTEMS = ("griffin-lim", "mel-consistency", "copy")
+
+
+def make_all(reference: Path, output: Path, settings: BaselineSettings, force: bool) -> tuple[list[Result], list[str]]:
+    """Make the outputs of a system for every recording of a folder.
+
+    Args:
+        reference: folder of the recordings.
+        output, settings: as for :func:`make`, which also says what is returned.
+        force: whether outputs that are there may be replaced.
+
+    Raises:
+        InputError: if there are no recordings, or an output is one of them, or is there.
+    """
+    recordings = audio_files(reference, "--reference")
+    sources = {os.path.realpath(path) for path in recordings.values()}
+    outputs = [output / f"{key}.wav" for key in recordings]
+    for path in outputs:
+        if os.path.realpath(path) in sources:
+            raise InputError(f"{path}: expected an output that is no recording; choose another --output")
+    existing = [path for path in outputs if path.exists()]
+    if existing and not force:
+        raise InputError(f"{existing[0]}: expected a file that is not there yet; --force replaces it")
+    return make(recordings, output, settings)
 
 
 def make(recordings: dict[str, Path], output: Path, settings: BaselineSettings) -> tuple[list[Result], list[str]]:

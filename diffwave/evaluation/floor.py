@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from diffwave.evaluation.baselines import BaselineSettings
-    from diffwave.evaluation.pairs import System
+from diffwave.evaluation.baselines import BaselineSettings, make
+from diffwave.evaluation.findings import FLOORS
+from diffwave.evaluation.pairs import System, match
 
 _LONGEST = 30.0  # s; longer recordings are not taken for the floor
 NOT_WANTED = "none was asked for (--floor 0)"
@@ -34,8 +33,6 @@ def floor_mel(systems: list[System]) -> str:
 
 def other_mels(systems: list[System]) -> list[str]:
     """A line for each system that was made from other mels than a floor, which says less of it then."""
-    from diffwave.evaluation.findings import FLOORS
-
     floors = {system.name for system in systems if system.origin.get("baseline") in FLOORS}
     mels = _mels(systems)
     return [
@@ -65,9 +62,6 @@ def make_floors(
         speaker: as for :func:`diffwave.evaluation.pairs.match`.
         mel: preset of the mels that it starts from.
     """
-    from diffwave.evaluation.findings import FLOORS
-    from diffwave.evaluation.pairs import match
-
     if count == 0 or any(system.origin.get("baseline") in FLOORS for system in systems):
         return []
     recordings = _floor_recordings(systems[0], count)
@@ -93,15 +87,12 @@ def make_floors(
 
 def why_none(systems: list[System], count: int) -> str:
     """Why there is no floor under these systems, if there is none."""
-    from diffwave.evaluation.findings import FLOORS
-
     if any(system.origin.get("baseline") in FLOORS for system in systems):
         return ALL_FLOORS
     return NOT_MADE if count else NOT_WANTED
 
 
 def _settings(name: str, mel: str) -> BaselineSettings:
-    from diffwave.evaluation.baselines import BaselineSettings
     from diffwave.mel.baseline import CONSISTENCY_ITERATIONS
 
     return BaselineSettings(name, CONSISTENCY_ITERATIONS, mel)
@@ -125,8 +116,6 @@ def _floor_recordings(system: System, count: int) -> dict[str, Path]:
 
 def _make_floor(settings: BaselineSettings, recordings: dict[str, Path], folder: Path) -> None:
     """What an interrupted evaluation has made already is kept."""
-    from diffwave.evaluation.baselines import make
-
     missing = {key: path for key, path in recordings.items() if not (folder / f"{key}.wav").is_file()}
     if missing:
         make(missing, folder, settings)
