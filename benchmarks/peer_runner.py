@@ -151,7 +151,7 @@ class Ours:
             condition = network.prepare(condition, calls=len(sampler))
         states: list[Tensor] = []
         sampler.sample(
-            lambda noisy, step: network(noisy, step, condition),
+            lambda _index, noisy, step: network(noisy, step, condition),
             lambda index: noise[len(sampler) - index].unsqueeze(0),
             lambda _index, state, _clean: states.append(state[0].clone()),
         )

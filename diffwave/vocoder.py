@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from diffwave.checkpoint.folder import DEFAULT, Checkpoint, CheckpointError, checkpoint_folder, load_checkpoint
+from diffwave.checkpoint.folder import DEFAULT, CheckpointError, checkpoint_folder, load_checkpoint
 from diffwave.config import ModelConfig, SamplingConfig
 from diffwave.config.sampling import chosen_sampling
 from diffwave.devices import in_pieces, pick_device
@@ -17,6 +17,7 @@ from diffwave.diffusion import DiffusionProcess, NoiseSchedule, Prior, Sampler
 from diffwave.kernels.dispatch import choose
 from diffwave.mel.parts import mel_parts
 from diffwave.mel.spectrogram import MelSpectrogram, MelWarning
+from diffwave.network.protocol import VocoderModel
 from diffwave.synthesis.blockwise import Synthesis
 from diffwave.synthesis.denoising import Denoiser, make_sampler
 from diffwave.synthesis.graphs import Graphs
@@ -57,7 +58,7 @@ class Vocoder:
 
     def __init__(
         self,
-        checkpoint: Checkpoint,
+        checkpoint: VocoderModel,
         device: str | torch.device = "auto",
         backend: str = "auto",
         precision: str = "auto",
@@ -69,8 +70,7 @@ class Vocoder:
         shape = self.config.network
         choice = choose(backend, precision, self.device, shape.residual_channels, shape.padding)
         self.precision = choice.precision
-        self.network = checkpoint.build(self.device)
-        self.network.backend = choice.backend
+        self.network = checkpoint.build(self.device, choice.backend)
         self.refiner = checkpoint.build_refiner(self.device)
         self.front_end = MelSpectrogram(self.config.mel).to(self.device)
         self.schedule = NoiseSchedule.from_config(self.config.diffusion)

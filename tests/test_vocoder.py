@@ -159,7 +159,7 @@ def test_the_beginning_does_not_depend_on_what_comes_much_later(vocoder: Vocoder
     # Beyond the receptive field of all steps, the prior's frames and the mel's upsampler nothing can matter.
     mel = vocoder.mel(speech[: 256 * 40])
     whole, part = vocoder.synthesize(mel, steps=2), vocoder.synthesize(mel[:, :30], steps=2)
-    reach = 2 * vocoder.network.receptive_field() + 4 * 256 + 2 * 1024
+    reach = 2 * vocoder.network.config.receptive_field + 4 * 256 + 2 * 1024
     samples = 30 * 256 - reach
     assert samples > 2000
     torch.testing.assert_close(whole[:samples], part[:samples], rtol=0, atol=1e-4 * float(whole.abs().max()))

@@ -19,6 +19,7 @@ from diffwave.config import ConfigError, ModelConfig
 from diffwave.config.document import from_dict, to_dict
 from diffwave.errors import UserError
 from diffwave.files import atomic_path
+from diffwave.kernels.layers import Backend
 from diffwave.network.diffwave import DiffWave
 from diffwave.network.refiner import Refiner
 
@@ -48,8 +49,12 @@ class Checkpoint:
     weights: dict[str, Tensor]
     training: dict[str, Any] = field(default_factory=dict)
 
-    def build(self, device: torch.device | str = "cpu") -> DiffWave:
+    def build(self, device: torch.device | str = "cpu", backend: Backend | None = None) -> DiffWave:
         """Return the network with these weights, in float32 and evaluation mode.
+
+        Args:
+            device: where it lies.
+            backend: runs the residual layers; the reference if not given.
 
         Raises:
             CheckpointError: if names or shapes of the weights do not fit the configuration.
@@ -58,6 +63,7 @@ class Checkpoint:
         expected = bool(self.config.refiner.dilations)
         own = {k: v for k, v in self.weights.items() if not (expected and k.startswith(REFINER_PREFIX))}
         _load(network, own)
+        network.backend = backend or network.backend
         return network.to(device).eval()
 
     def build_refiner(self, device: torch.device | str = "cpu") -> Refiner | None:

@@ -13,10 +13,11 @@ from diffwave.errors import InputError, reason
 from diffwave.terminal.arguments import CommandParser, device_argument, path_argument, seconds_argument
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from diffwave.checkpoint.folder import Checkpoint
     from diffwave.cli.bench_results import BenchRow, Setting
+    from diffwave.network.protocol import VocoderNetwork, VocoderRefiner
     from diffwave.speed.timing import MachineLimits
     from diffwave.vocoder import Vocoder
 
@@ -178,7 +179,7 @@ def _setting(vocoder: Vocoder, options: argparse.Namespace) -> Setting:
     )
 
 
-def _count(network: nn.Module) -> int:
+def _count(network: VocoderNetwork | VocoderRefiner) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 

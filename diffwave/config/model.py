@@ -159,6 +159,13 @@ class NetworkConfig:
         one_of("network.parameterization", self.parameterization, ("noise", "velocity", "clean"))
         one_of("network.padding", self.padding, ("zeros", "reflect"))
 
+    @property
+    def receptive_field(self) -> int:
+        """Audio samples on each side of an output sample that can change it."""
+        positions: int = sum(2 ** (i % self.dilation_cycle) for i in range(self.residual_layers))
+        # One kernel less a sample: half of it on the way into the stack, half on the way out.
+        return (positions + self.squeeze_overlap) * self.squeeze - 1
+
 
 @dataclass(frozen=True)
 class DiffusionConfig:

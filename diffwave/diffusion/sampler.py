@@ -19,8 +19,8 @@ from torch import Tensor
 
 from diffwave.diffusion.schedule import NoiseSchedule
 
-# (noisy [B, N], step [B]) -> predicted noise [B, N]
-PredictNoise = Callable[[Tensor, Tensor], Tensor]
+# (index, noisy [B, N], training step [B]) -> predicted noise [B, N]
+PredictNoise = Callable[[int, Tensor, Tensor], Tensor]
 # (index, noisy [B, N], clean estimate [B, N]); index counts down to 0
 Callback = Callable[[int, Tensor, Tensor], None]
 # (index) -> white noise [B, N]
@@ -152,7 +152,8 @@ class Sampler:
         """Walk from noise to a waveform.
 
         Args:
-            predict_noise: the network's answer, ``(noisy [B, N], training step [B]) -> noise [B, N]``.
+            predict_noise: the network's answer at a step, by its index and its step of the training schedule, ``(index,
+                noisy [B, N], training step [B]) -> noise [B, N]``.
             noise: white noise ``[B, N]`` for index ``S`` (the start) and, where fresh noise is added, for the
                 index just left; a function, so that the caller decides what an output depends on.
             callback: called after every step with the index, the new waveform and the clean estimate.
@@ -166,7 +167,7 @@ class Sampler:
         for index in range(len(self) - 1, -1, -1):
             # Made on the device: a copy from here would wait for it, and a CUDA graph cannot hold one.
             step = torch.full(state.shape[:1], float(self.steps[index]), dtype=torch.float64, device=state.device)
-            predicted = predict_noise(state, step)
+            predicted = predict_noise(index, state, step)
             clean = self._estimate(index, state, predicted)
             better = clean if correct is None else correct(index, clean)
             if index == 0:

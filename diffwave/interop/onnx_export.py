@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 import diffwave
 from diffwave.checkpoint.folder import CONFIG_NAME, Checkpoint, CheckpointError, config_document
+from diffwave.diffusion import NoiseSchedule
 from diffwave.interop.onnx_names import CONDITIONER_NAME, OPSET, REFINER_NAME, STEP_NAME, onnx_missing
-from diffwave.interop.onnx_runtime import load_onnx
+from diffwave.interop.onnx_runtime import OnnxModel
 from diffwave.kernels.reference import Reference
 from diffwave.network.diffwave import Condition, DiffWave
 from diffwave.network.refiner import DIVISION, Refiner
@@ -203,19 +204,20 @@ def _quiet() -> Iterator[None]:
 @torch.inference_mode()
 def _difference(folder: Path, network: DiffWave, refiner: Refiner | None) -> float:
     """Largest difference of the graphs from PyTorch, at sizes that they were not made with."""
-    vocoder, generator = load_onnx(folder), torch.Generator().manual_seed(0)
-    last, worst, shape = len(vocoder.schedule) - 1, 0.0, network.config
+    model, generator = OnnxModel.read(folder), torch.Generator().manual_seed(0)
+    exported, exported_refiner = model.build(), model.build_refiner()
+    last, worst, shape = len(NoiseSchedule.from_config(model.config.diffusion)) - 1, 0.0, network.config
     for batch, frames in _CHECKED:
         white = torch.randn(batch, network.n_mels, frames, generator=generator)
         mel = shape.condition_mean + shape.condition_std * white
         noisy = torch.randn(batch, frames * network.hop_length, generator=generator)
         step = torch.rand(batch, generator=generator) * last
         condition = network.condition(mel)
-        found = [(network.condition(mel).mel, vocoder.network.condition(mel).mel)]
-        found.append((network(noisy, step, condition), vocoder.network(noisy, step, Condition(condition.mel))))
-        if refiner is not None and vocoder.refiner is not None:
+        found = [(network.condition(mel).mel, exported.condition(mel).mel)]
+        found.append((network(noisy, step, condition), exported(noisy, step, Condition(condition.mel))))
+        if refiner is not None and exported_refiner is not None:
             fine = white.repeat_interleave(DIVISION, dim=-1)
-            found.append((refiner.deviation(mel, fine), vocoder.refiner.deviation(mel, fine)))
+            found.append((refiner.deviation(mel, fine), exported_refiner.deviation(mel, fine)))
         differences = [float((ours - theirs).abs().max()) for ours, theirs in found]
         # Not max(): it may hide what is no number.
         worst = float(torch.tensor([worst, *differences]).max())

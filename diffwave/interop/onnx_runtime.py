@@ -6,7 +6,7 @@ output to float rounding. onnxruntime runs on the processor, in float32.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diffwave.checkpoint.folder import Checkpoint, CheckpointError, load_config
+from diffwave.checkpoint.folder import CheckpointError, load_config
 from diffwave.config import ModelConfig
 from diffwave.interop.onnx_names import CONDITIONER_NAME, REFINER_NAME, STEP_NAME, onnx_missing
-from diffwave.kernels.layers import ResidualLayer, Stack
+from diffwave.kernels.layers import Backend
 from diffwave.mel.spectrogram import MelSpectrogram
-from diffwave.network.diffwave import Condition, DiffWave
-from diffwave.network.refiner import Refiner, finer
+from diffwave.network.diffwave import Condition
+from diffwave.network.refiner import finer, steady
 from diffwave.vocoder import Vocoder
 
 
@@ -78,17 +78,13 @@ class Graph:
 
 @dataclass(frozen=True)
 class OnnxRuntime:
-    """What runs the network's layers, for messages and tables; the whole network is one graph."""
+    """What runs the network, for messages and tables."""
 
     name: str = "onnx"
 
-    def stack(self, layers: Sequence[ResidualLayer], mel: Tensor, mask: Tensor | None, calls: int) -> Stack:
-        """Not to be had: there are no layers."""
-        raise NotImplementedError("an ONNX export has no layers of its own")
 
-
-class OnnxNetwork(DiffWave):
-    """The network of an ONNX export, in the place of :class:`~diffwave.network.diffwave.DiffWave`.
+class OnnxNetwork:
+    """The network of an ONNX export (a :class:`~diffwave.network.protocol.VocoderNetwork`); a step is one graph.
 
     Args:
         config: of the export.
@@ -96,7 +92,6 @@ class OnnxNetwork(DiffWave):
     """
 
     def __init__(self, config: ModelConfig, conditioner: Graph, step: Graph) -> None:
-        nn.Module.__init__(self)  # no parameters
         self.backend = OnnxRuntime()
         self.config = config.network
         self.n_mels, self.hop_length = config.mel.n_mels, config.mel.hop_length
@@ -110,15 +105,15 @@ class OnnxNetwork(DiffWave):
         """As it is: the graph makes the projections of the mel in every call."""
         return condition
 
-    def layers(self) -> list[ResidualLayer]:
-        """None: they are inside the graph."""
-        return []
-
     def shifts(self, step: Tensor) -> Tensor:
         """Nothing, ``[B, 0, 0]``: the graph embeds the steps itself."""
         return torch.zeros(len(step), 0, 0)
 
-    def forward(
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """None: they are inside the graphs."""
+        return iter(())
+
+    def __call__(
         self,
         noisy: Tensor,
         step: Tensor,
@@ -137,8 +132,8 @@ class OnnxNetwork(DiffWave):
         return result
 
 
-class OnnxRefiner(Refiner):
-    """The refiner of an ONNX export.
+class OnnxRefiner:
+    """The refiner of an ONNX export (a :class:`~diffwave.network.protocol.VocoderRefiner`).
 
     Args:
         config: of the export.
@@ -146,7 +141,6 @@ class OnnxRefiner(Refiner):
     """
 
     def __init__(self, config: ModelConfig, graph: Graph) -> None:
-        nn.Module.__init__(self)
         self.coarse, self.fine = MelSpectrogram(config.mel), MelSpectrogram(finer(config.mel))
         self._graph = graph
 
@@ -154,27 +148,46 @@ class OnnxRefiner(Refiner):
         """See :meth:`Refiner.deviation`."""
         return self._graph(mel=mel, deviation=deviation)
 
+    def __call__(self, mel: Tensor, estimate: Tensor) -> Tensor:
+        """See :meth:`Refiner.forward`."""
+        guess = steady(self.coarse, self.fine, mel)
+        return guess + self.deviation(mel, estimate - guess)
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """None: they are inside the graph."""
+        return iter(())
+
 
 @dataclass(frozen=True, eq=False)
-class OnnxCheckpoint(Checkpoint):
-    """An export in the place of a checkpoint.
+class OnnxModel:
+    """An export, in the place of a checkpoint (a :class:`~diffwave.network.protocol.VocoderModel`).
 
     Args:
         folder: of the export.
+        config: everything that synthesis needs.
+        training: what is known of the training.
         threads: of onnxruntime; 0 for its own choice.
     """
 
-    folder: Path = Path()
-    threads: int = 0
+    folder: Path
+    config: ModelConfig
+    training: dict[str, Any]
+    threads: int
 
-    def build(self, device: torch.device | str = "cpu") -> DiffWave:  # noqa: ARG002
-        """The network; it stays on the processor."""
+    @classmethod
+    def read(cls, folder: Path, threads: int | None = None) -> OnnxModel:
+        """Of an export's folder; raises CheckpointError if its configuration is missing or damaged."""
+        config, training = load_config(folder)
+        return cls(folder, config, training, torch.get_num_threads() if threads is None else threads)
+
+    def build(self, device: torch.device | str = "cpu", backend: Backend | None = None) -> OnnxNetwork:  # noqa: ARG002
+        """The network; it stays on the processor, and onnxruntime is its backend."""
         graphs = (Graph.load(self.folder / name, self.threads) for name in (CONDITIONER_NAME, STEP_NAME))
         network = OnnxNetwork(self.config, *graphs)
         _try_out(network, self.folder)
         return network
 
-    def build_refiner(self, device: torch.device | str = "cpu") -> Refiner | None:  # noqa: ARG002
+    def build_refiner(self, device: torch.device | str = "cpu") -> OnnxRefiner | None:  # noqa: ARG002
         """The refiner; None if the model has none."""
         if not self.config.refiner.dilations:
             return None
@@ -208,10 +221,6 @@ def load_onnx(folder: str | Path, threads: int | None = None) -> Vocoder:
         ImportError: if onnxruntime is not installed: ``pip install 'diffwave-vocoder[onnx]'``.
         CheckpointError: if a file is missing, damaged, or of another model.
     """
-    folder = Path(folder).expanduser()
-    config, training = load_config(folder)
-    count = torch.get_num_threads() if threads is None else threads
+    model = OnnxModel.read(Path(folder).expanduser(), threads)
     with torch.inference_mode():
-        vocoder = Vocoder(OnnxCheckpoint(config, {}, training, folder, count), "cpu", "reference", "float32", False)
-    vocoder.network.backend = OnnxRuntime()
-    return vocoder
+        return Vocoder(model, "cpu", "reference", "float32", False)

@@ -12,6 +12,7 @@ The condition is computed once for an utterance (``condition``), not at every di
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -41,6 +42,15 @@ class Condition:
     mel: Tensor
     mask: Tensor | None = None
     stack: Stack | None = None
+
+    @classmethod
+    def joined(cls, alone: Sequence[Condition]) -> Condition:
+        """Conditions ``[1, M, P_i]`` of different lengths in one batch, each example as if it were alone."""
+        longest = max(one.mel.shape[-1] for one in alone)
+        padded = torch.cat([F.pad(one.mel, (0, longest - one.mel.shape[-1])) for one in alone])
+        ends = torch.tensor([one.mel.shape[-1] for one in alone], device=padded.device)
+        inside = torch.arange(longest, device=padded.device) < ends[:, None]  # [B, P]
+        return cls(padded, mask=inside.unsqueeze(1).to(padded.dtype))
 
 
 class DiffusionEmbedding(nn.Module):
@@ -207,19 +217,6 @@ class DiffWave(nn.Module):
     def _blocks(self) -> list[ResidualBlock]:
         return [block for block in self.residual_layers if isinstance(block, ResidualBlock)]
 
-    def condition_batch(self, mels: list[Tensor]) -> Condition:
-        """Prepare mels of different lengths for one batch, each as if it were alone.
-
-        Args:
-            mels: log-mels, each of shape ``[M, F_i]``.
-        """
-        alone = [self.condition(mel.unsqueeze(0)).mel for mel in mels]  # [1, M, P_i]
-        longest = max(mel.shape[-1] for mel in alone)
-        padded = torch.cat([F.pad(mel, (0, longest - mel.shape[-1])) for mel in alone])
-        ends = torch.tensor([mel.shape[-1] for mel in alone], device=padded.device)
-        inside = torch.arange(longest, device=padded.device) < ends[:, None]  # [B, P]
-        return Condition(padded, mask=inside.unsqueeze(1).to(padded.dtype))
-
     def forward(self, noisy: Tensor, step: Tensor, condition: Condition, shifts: Tensor | None = None) -> Tensor:
         """Predict the noise (or, by ``parameterization``, the velocity or the clean signal).
 
@@ -290,10 +287,3 @@ class DiffWave(nn.Module):
     def project(self, embedding: Tensor) -> Tensor:
         """The embedding of steps ``[B, 512]`` for each layer, ``[B, L, C]``."""
         return torch.stack([block.diffusion_projection(embedding) for block in self._blocks()], dim=1)
-
-    def receptive_field(self) -> int:
-        """Audio samples on each side of an output sample that can change it."""
-        cycle = self.config.dilation_cycle
-        positions: int = sum(2 ** (i % cycle) for i in range(self.config.residual_layers))
-        # One kernel less a sample: half of it on the way into the stack, half on the way out.
-        return (positions + self.config.squeeze_overlap) * self.config.squeeze - 1

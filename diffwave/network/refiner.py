@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from diffwave.config import MelConfig, ModelConfig, SamplingConfig
 from diffwave.mel.consistency import MelConsistency, push_together
 from diffwave.mel.spectrogram import MelSpectrogram
+from diffwave.network.protocol import VocoderRefiner
 
 DIVISION = 2
 _KERNEL = 5  # of a block's convolution over time, in frames
@@ -91,6 +92,10 @@ class Refiner(nn.Module):
         guess = self.guess(mel)
         return guess + self.deviation(mel, estimate - guess)
 
+    def guess(self, mel: Tensor) -> Tensor:
+        """See :func:`steady`."""
+        return steady(self.coarse, self.fine, mel)
+
     def deviation(self, mel: Tensor, deviation: Tensor) -> Tensor:
         """:meth:`forward` relative to the guess on both sides, ``[B, M, 2 F]``."""
         pairs = _pair(deviation)  # [B, 2 M, F]
@@ -99,13 +104,22 @@ class Refiner(nn.Module):
             x = block(x)
         return _unpair(0.5 * pairs + self.leave(x.transpose(1, 2)).transpose(1, 2))
 
-    def guess(self, mel: Tensor) -> Tensor:
-        """Finer log-mel of a sound as steady and as flat within its bands as the mel allows, ``[B, M, 2 F]``."""
-        envelope = self.coarse.envelope(mel)[:, ::DIVISION]
-        if self.coarse.config.stft_normalized:
-            envelope = envelope * self.coarse.geometry.window(mel.device, mel.dtype).square().sum().sqrt()
-        # A window of half the length has half the energy, and so has the power of noise in a bin.
-        return self.fine.compress(self.fine.filterbank @ envelope * DIVISION**-0.5).repeat_interleave(DIVISION, dim=-1)
+
+def steady(coarse: MelSpectrogram, fine: MelSpectrogram, mel: Tensor) -> Tensor:
+    """Finer log-mel of a sound as steady and as flat within its bands as the mel allows.
+
+    Args:
+        coarse, fine: the conventions of the mel and of the finer one.
+        mel: log-mel, shape ``[B, M, F]``.
+
+    Returns:
+        Shape ``[B, M, 2 F]``.
+    """
+    envelope = coarse.envelope(mel)[:, ::DIVISION]
+    if coarse.config.stft_normalized:
+        envelope = envelope * coarse.geometry.window(mel.device, mel.dtype).square().sum().sqrt()
+    # A window of half the length has half the energy, and so has the power of noise in a bin.
+    return fine.compress(fine.filterbank @ envelope * DIVISION**-0.5).repeat_interleave(DIVISION, dim=-1)
 
 
 def _pair(fine: Tensor) -> Tensor:
@@ -120,7 +134,9 @@ def _unpair(pairs: Tensor) -> Tensor:
     return pairs.reshape(examples, bands // DIVISION, DIVISION, frames).transpose(2, 3).flatten(2, 3)
 
 
-def refine(refiner: Refiner, settings: SamplingConfig, wav: Tensor, mel: Tensor, hold: Tensor | None = None) -> Tensor:
+def refine(
+    refiner: VocoderRefiner, settings: SamplingConfig, wav: Tensor, mel: Tensor, hold: Tensor | None = None
+) -> Tensor:
     """Push waveforms towards their mel and the finer mels that the refiner finds.
 
     Args:
@@ -141,10 +157,9 @@ def refine(refiner: Refiner, settings: SamplingConfig, wav: Tensor, mel: Tensor,
     return wav
 
 
-def _answer(refiner: Refiner, wav: Tensor, mel: Tensor) -> Tensor:
+def _answer(refiner: VocoderRefiner, wav: Tensor, mel: Tensor) -> Tensor:
     """The finer mels ``[B, M, 2 F]`` of waveforms ``[B, N]``."""
     if wav.device.type != "cpu":
-        answer: Tensor = refiner(mel, refiner.fine(wav))
-        return answer
+        return refiner(mel, refiner.fine(wav))
     # One by one: larger products round otherwise, and the iterations that follow make much of that.
     return torch.cat([refiner(mel[i : i + 1], refiner.fine(wav[i : i + 1])) for i in range(len(wav))])

@@ -25,7 +25,7 @@ from diffwave.diffusion.sampler import Callback
 from diffwave.dsp.blocks import Block, Layout, rising, windows
 from diffwave.mel.prior import make_prior
 from diffwave.mel.spectrogram import MelSpectrogram
-from diffwave.network.refiner import Refiner
+from diffwave.network.protocol import VocoderRefiner
 from diffwave.synthesis.denoising import Denoiser
 from diffwave.synthesis.graphs import Graphs
 from diffwave.synthesis.guidance import MelGuide
@@ -61,7 +61,7 @@ class Synthesis:
     settings: SamplingConfig
     sampler: Sampler
     seed: int
-    refiner: Refiner | None = None
+    refiner: VocoderRefiner | None = None
     graphs: Graphs | None = None
 
     def layout(self, streamed: bool) -> Layout:
@@ -83,11 +83,11 @@ class Synthesis:
 
     @property
     def _needed(self) -> int:
-        mel, network = self.front_end.config, self.denoiser.network
+        mel, network = self.front_end.config, self.denoiser.network.config
         filters = 0 if self.diffusion.prior == "standard" else 1 - (-mel.n_fft // mel.hop_length)
         # The past is held in every call if guided, so that the calls' fields do not add up.
         calls = 1 if self.settings.guided else len(self.sampler)
-        reach = _UPSAMPLER + filters - (-calls * network.receptive_field() // mel.hop_length)
+        reach = _UPSAMPLER + filters - (-calls * network.receptive_field // mel.hop_length)
         if not self.settings.consistency_iterations:
             return reach
         if self.settings.guided:

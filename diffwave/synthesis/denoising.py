@@ -18,7 +18,8 @@ from diffwave.diffusion import DiffusionProcess, NoiseSchedule, Sampler
 from diffwave.diffusion.sampler import Callback
 from diffwave.dsp.noise import white_noise
 from diffwave.kernels.dispatch import BackendChoice
-from diffwave.network.diffwave import Condition, DiffWave
+from diffwave.network.diffwave import Condition
+from diffwave.network.protocol import VocoderNetwork
 
 
 def make_sampler(
@@ -87,12 +88,14 @@ class Denoiser:
         choice: the precision it runs in.
     """
 
-    network: DiffWave
+    network: VocoderNetwork
     process: DiffusionProcess
     choice: BackendChoice
 
     @classmethod
-    def on(cls, device: torch.device, network: DiffWave, process: DiffusionProcess, choice: BackendChoice) -> Denoiser:
+    def on(
+        cls, device: torch.device, network: VocoderNetwork, process: DiffusionProcess, choice: BackendChoice
+    ) -> Denoiser:
         """With a copy of the schedule on the network's device: looking up a level there does not wait for it."""
         there = NoiseSchedule(process.schedule.betas.to(device))
         return cls(network, DiffusionProcess(there, process.parameterization), choice)
@@ -105,7 +108,7 @@ class Denoiser:
     def condition_batch(self, mels: Sequence[Tensor]) -> Condition:
         """Upsample mels ``[M, F_i]`` of different lengths, each as if it were alone."""
         with self.choice.arithmetic():
-            return self.network.condition_batch(list(mels))
+            return Condition.joined([self.network.condition(mel.unsqueeze(0)) for mel in mels])
 
     def shifts(self, sampler: Sampler) -> Tensor:
         """What every layer adds at each of the sampler's steps, ``[S, L, C]``; the same for all mels."""
@@ -140,15 +143,14 @@ class Denoiser:
         samples, device = positions * self.network.config.squeeze, condition.mel.device
         with self.choice.arithmetic():
             ready = self.network.prepare(condition, len(sampler))
-        # One step after another, from the last to the first, each [L, C].
-        rows = iter((self.shifts(sampler) if shifts is None else shifts).flip(0))
+        known = self.shifts(sampler) if shifts is None else shifts
 
         def draw(index: int) -> Tensor:
             return white_noise(seed, index, samples, first, device).expand(examples, -1)
 
-        def predict_noise(noisy: Tensor, step: Tensor) -> Tensor:
+        def predict_noise(index: int, noisy: Tensor, step: Tensor) -> Tensor:
             with self.choice.arithmetic():
-                output = self.network(noisy, step, ready, next(rows).expand(examples, -1, -1))
+                output = self.network(noisy, step, ready, known[index].expand(examples, -1, -1))
             return self.process.to_noise(output.float(), noisy, step)
 
         if guide is None:

@@ -20,7 +20,8 @@ from diffwave.config import SamplingConfig
 from diffwave.diffusion import Prior
 from diffwave.mel.consistency import MelConsistency, held
 from diffwave.mel.spectrogram import MelSpectrogram
-from diffwave.network.refiner import Refiner, refine
+from diffwave.network.protocol import VocoderRefiner
+from diffwave.network.refiner import refine
 
 # From noise the faster momentum gets further; between the calls it would carry away what the network has put in place.
 WARM_MOMENTUM = 0.99
@@ -44,7 +45,7 @@ class MelGuide:
     front_end: MelSpectrogram
     targets: Sequence[tuple[Tensor, Prior]]
     settings: SamplingConfig
-    refiner: Refiner | None = None
+    refiner: VocoderRefiner | None = None
     pasts: Sequence[Tensor] = ()
     hold: Tensor | None = None
 

@@ -40,7 +40,7 @@ def test_a_network_that_answers_with_the_clean_signal_is_sampled_to_it(schedule:
     clean, _ = signals()
     process, generator = DiffusionProcess(schedule, "clean"), torch.Generator().manual_seed(4)
 
-    def predict(noisy: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
+    def predict(_index: int, noisy: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
         return process.to_noise(clean, noisy, step)
 
     def draw(index: int) -> torch.Tensor:

@@ -49,6 +49,11 @@ def oracle(trained: NoiseSchedule, clean: Tensor):
     return predict
 
 
+def of_step(answer):
+    """A network that is not told the step's index."""
+    return lambda _index, noisy, step: answer(noisy, step)
+
+
 # Betas up to .6 and at most 10 of them: signal levels down to .01, where rounding grows a hundredfold.
 beta_lists = st.lists(st.floats(1e-3, 0.6), min_size=1, max_size=10)
 etas = st.sampled_from([0.0, 0.3, 1.0, 2.5, math.inf])
@@ -59,7 +64,7 @@ etas = st.sampled_from([0.0, 0.3, 1.0, 2.5, math.inf])
 def test_an_oracle_gives_the_clean_signal_back_on_any_schedule(betas: list[float], eta: float) -> None:
     clean = clean_signal()
     sampler = sampler_of(betas, eta)
-    wav = sampler.sample(oracle(sampler.schedule, clean), draw)
+    wav = sampler.sample(of_step(oracle(sampler.schedule, clean)), draw)
     torch.testing.assert_close(wav, clean, rtol=0, atol=1e-11)
 
 
@@ -85,7 +90,7 @@ def test_an_oracle_on_the_trained_schedule_needs_only_the_step(make, kind: str, 
     def predict(noisy: Tensor, step: Tensor) -> Tensor:
         return process.to_noise(process.target(clean, answer(noisy, step), step), noisy, step)
 
-    torch.testing.assert_close(make(kind).sample(predict, draw), clean, rtol=0, atol=1e-11)
+    torch.testing.assert_close(make(kind).sample(of_step(predict), draw), clean, rtol=0, atol=1e-11)
 
 
 def lmnt_ddpm(betas: list[float], steps: list[float], predict, noise, clip: bool) -> Tensor:
@@ -125,7 +130,7 @@ def test_eta_one_is_the_ancestral_sampler_of_the_paper(
         sampler = Sampler.fast(trained, betas, "ddpm", clip)
     expected = lmnt_ddpm(betas, sampler.steps.tolist(), wobbly, draw, clip)
     # The first step multiplies rounding errors by 1 / signal.
-    torch.testing.assert_close(sampler.sample(wobbly, draw), expected, rtol=1e-9, atol=1e-10)
+    torch.testing.assert_close(sampler.sample(of_step(wobbly), draw), expected, rtol=1e-9, atol=1e-10)
 
 
 def test_eta_zero_is_the_deterministic_sampler_of_ddim() -> None:
@@ -138,7 +143,7 @@ def test_eta_zero_is_the_deterministic_sampler_of_ddim() -> None:
         start = (expected - (1 - alpha_bars[n]) ** 0.5 * noise) / alpha_bars[n] ** 0.5
         before = alpha_bars[n - 1] if n else 1.0
         expected = before**0.5 * start + (1 - before) ** 0.5 * noise
-    torch.testing.assert_close(Sampler.fast(TRAINED, FAST, "ddim").sample(wobbly, draw), expected)
+    torch.testing.assert_close(Sampler.fast(TRAINED, FAST, "ddim").sample(of_step(wobbly), draw), expected)
 
 
 @given(beta_lists)
@@ -152,7 +157,7 @@ def test_ddim_draws_noise_once_and_ddpm_at_every_step_but_the_last(betas: list[f
             drawn.append(index)
             return draw(index)
 
-        sampler_of(betas, eta).sample(wobbly, noise)
+        sampler_of(betas, eta).sample(of_step(wobbly), noise)
         assert drawn == expected
 
 
@@ -171,7 +176,7 @@ def coefficients(sampler: Sampler, deviation: float) -> Tensor:
     def unit(index: int) -> Tensor:
         return torch.eye(len(sampler) + 1, dtype=torch.float64)[index : index + 1]
 
-    return sampler.sample(predict, unit)[0]
+    return sampler.sample(of_step(predict), unit)[0]
 
 
 @given(beta_lists, st.floats(0.01, 3))
@@ -221,7 +226,9 @@ def test_renoise_forgets_all_noise_but_the_fresh_one() -> None:
     for index in range(5, 0, -1):
         before = sampler.schedule.alpha_bars[index - 1]
         state = before.sqrt() * wobbly_clean(sampler, index, state) + (1 - before).sqrt() * draw(index)
-    torch.testing.assert_close(sampler.sample(wobbly, draw), wobbly_clean(sampler, 0, state), rtol=1e-9, atol=1e-10)
+    torch.testing.assert_close(
+        sampler.sample(of_step(wobbly), draw), wobbly_clean(sampler, 0, state), rtol=1e-9, atol=1e-10
+    )
 
 
 def test_dpm_solver_multistep_is_algorithm_2_of_its_paper() -> None:
@@ -239,7 +246,7 @@ def test_dpm_solver_multistep_is_algorithm_2_of_its_paper() -> None:
         r = (lam[i] - lam[i - 1]) / h if i else math.inf
         d = (1 + 1 / (2 * r)) * q[i] - 1 / (2 * r) * q[i - 1] if i else q[i]
         x = sigma[i + 1] / sigma[i] * x - alpha[i + 1] * (torch.exp(-h) - 1) * d
-    torch.testing.assert_close(sampler.sample(wobbly, draw), q[-1], rtol=1e-9, atol=1e-10)
+    torch.testing.assert_close(sampler.sample(of_step(wobbly), draw), q[-1], rtol=1e-9, atol=1e-10)
 
 
 @pytest.mark.parametrize("count", [4, 5])
@@ -262,7 +269,7 @@ def test_midpoint_takes_long_steps_with_the_estimate_of_their_middle(count: int)
         if index == 1:
             break
         state, index = along(state, clean, index, index - 2), index - 2
-    torch.testing.assert_close(sampler.sample(wobbly, draw), clean, rtol=1e-8, atol=1e-9)
+    torch.testing.assert_close(sampler.sample(of_step(wobbly), draw), clean, rtol=1e-8, atol=1e-9)
 
 
 def test_solvers_of_second_order_are_nearer_to_the_exact_flow() -> None:
@@ -289,15 +296,15 @@ def test_a_correction_that_knows_the_clean_signal_wins_over_any_network(kind: st
         return clean
 
     sampler = Sampler.fast(TRAINED, FAST, kind)
-    assert torch.equal(sampler.sample(wobbly, draw, correct=correct), clean)
+    assert torch.equal(sampler.sample(of_step(wobbly), draw, correct=correct), clean)
     assert asked == [5, 4, 3, 2, 1, 0]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_correction_that_changes_nothing_changes_nothing(kind: str) -> None:
     sampler = Sampler.fast(TRAINED, FAST, kind)
-    kept = sampler.sample(wobbly, draw, correct=lambda index, estimate: estimate)
-    torch.testing.assert_close(kept, sampler.sample(wobbly, draw), rtol=1e-12, atol=1e-12)
+    kept = sampler.sample(of_step(wobbly), draw, correct=lambda index, estimate: estimate)
+    torch.testing.assert_close(kept, sampler.sample(of_step(wobbly), draw), rtol=1e-12, atol=1e-12)
 
 
 def test_corrected_states_hold_the_corrected_estimate_at_their_level() -> None:
@@ -310,7 +317,7 @@ def test_corrected_states_hold_the_corrected_estimate_at_their_level() -> None:
         seen.append((noisy, signal, sigma))
         return draw(6)
 
-    sampler.sample(predict, draw, correct=lambda index, estimate: better)
+    sampler.sample(of_step(predict), draw, correct=lambda index, estimate: better)
     for noisy, signal, sigma in seen[1:]:
         torch.testing.assert_close(noisy, signal * better + sigma * draw(6), rtol=1e-9, atol=1e-9)
     assert not torch.equal(better, clean)
@@ -327,7 +334,7 @@ def test_a_start_takes_the_place_of_the_noise() -> None:
         states.append(noisy)
         return torch.zeros_like(noisy)
 
-    sampler.sample(predict, lambda index: pytest.fail("noise was drawn"), start=begun)
+    sampler.sample(of_step(predict), lambda index: pytest.fail("noise was drawn"), start=begun)
     assert torch.equal(states[0], begun)
 
 
@@ -335,7 +342,7 @@ def test_the_callback_counts_down_and_sees_state_and_estimate() -> None:
     seen: list[tuple[int, Tensor, Tensor]] = []
     clean = clean_signal()
     sampler = Sampler.fast(TRAINED, FAST)
-    wav = sampler.sample(oracle(TRAINED, clean), draw, lambda *args: seen.append(args))
+    wav = sampler.sample(of_step(oracle(TRAINED, clean)), draw, lambda *args: seen.append(args))
     assert [index for index, _, _ in seen] == [5, 4, 3, 2, 1, 0]
     for index, state, estimate in seen:
         torch.testing.assert_close(estimate, clean, rtol=0, atol=1e-11)
@@ -349,14 +356,28 @@ def test_clip_bounds_every_state() -> None:
     loud = 3 * clean_signal()
     states: list[float] = []
     Sampler.fast(TRAINED, FAST, clip=True).sample(
-        oracle(TRAINED, loud), draw, lambda _, state, clean: states.append(float(state.abs().max()))
+        of_step(oracle(TRAINED, loud)), draw, lambda _, state, clean: states.append(float(state.abs().max()))
     )
     assert max(states) <= 1
     free: list[float] = []
     Sampler.fast(TRAINED, FAST).sample(
-        oracle(TRAINED, loud), draw, lambda _, state, clean: free.append(float(state.abs().max()))
+        of_step(oracle(TRAINED, loud)), draw, lambda _, state, clean: free.append(float(state.abs().max()))
     )
     assert min(free) > 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("count", [1, 5, 6])
+def test_the_network_is_told_which_step_it_answers(kind: str, count: int) -> None:
+    sampler, asked = Sampler.spaced(TRAINED, count, kind), []
+
+    def predict(index: int, noisy: Tensor, step: Tensor) -> Tensor:
+        asked.append(index)
+        assert torch.equal(step, sampler.steps[index].expand(len(noisy)))
+        return wobbly(noisy, step)
+
+    sampler.sample(predict, draw)
+    assert asked == list(range(count))[::-1]
 
 
 def test_steps_given_to_the_network_are_the_aligned_ones() -> None:
@@ -367,7 +388,7 @@ def test_steps_given_to_the_network_are_the_aligned_ones() -> None:
         asked.append(float(step[0]))
         return torch.zeros_like(noisy)
 
-    Sampler.fast(TRAINED, FAST).sample(predict, draw)
+    Sampler.fast(TRAINED, FAST).sample(of_step(predict), draw)
     assert asked == pytest.approx([42.9186, 22.9925, 10.4518, 4.0867, 0.8941, 0], abs=5e-5)
 
 

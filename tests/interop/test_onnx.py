@@ -15,7 +15,7 @@ from diffwave.checkpoint.folder import DEFAULT, Checkpoint, CheckpointError, che
 from diffwave.config import BASE, DiffusionConfig, ModelConfig, NetworkConfig, RefinerConfig, SamplingConfig
 from diffwave.interop import onnx_export
 from diffwave.interop.onnx_names import CONDITIONER_NAME, OPSET, REFINER_NAME, STEP_NAME
-from diffwave.interop.onnx_runtime import OnnxRuntime, load_onnx
+from diffwave.interop.onnx_runtime import load_onnx
 from diffwave.network.diffwave import DiffWave
 from diffwave.network.refiner import Refiner
 from diffwave.vocoder import Vocoder
@@ -194,8 +194,13 @@ def test_graphs_of_another_model_are_refused(export: Path) -> None:
 def test_an_export_is_no_checkpoint_and_says_so(export: Path) -> None:
     with pytest.raises(CheckpointError, match="ONNX export: only diffwave synthesize"):
         Vocoder.from_pretrained(export)
-    with pytest.raises(NotImplementedError):
-        OnnxRuntime().stack([], torch.zeros(1), None, 1)
+
+
+@pytest.mark.parametrize("pair", ["base"], indirect=True)
+def test_an_export_s_networks_are_none_of_pytorch_s(pair: tuple[Vocoder, Vocoder, Path]) -> None:
+    _, vocoder, _ = pair
+    networks = [network for network in (vocoder.network, vocoder.refiner) if network is not None]
+    assert not any(isinstance(network, torch.nn.Module) or list(network.parameters()) for network in networks)
 
 
 def test_wrong_graphs_are_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from diffwave.config import BASE, LARGE, DiffusionConfig, MelConfig, ModelConfig, NetworkConfig
-from diffwave.network.diffwave import DiffusionEmbedding, DiffWave
+from diffwave.network.diffwave import Condition, DiffusionEmbedding, DiffWave
 from diffwave.network.upsampling import MelUpsampler, upsampling_factors
 from tiny import random_weights
 
@@ -195,7 +195,7 @@ def reach(network: DiffWave) -> tuple[int, int]:
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.abs_().mul_(0.2)
-    frames = 4 * network.receptive_field() // network.hop_length + 5
+    frames = 4 * network.config.receptive_field // network.hop_length + 5
     samples = frames * network.hop_length
     noisy = torch.full((1, samples), 0.1, dtype=torch.float64, requires_grad=True)
     mel = torch.zeros(1, network.n_mels, frames, dtype=torch.float64)
@@ -216,14 +216,14 @@ def test_the_receptive_field_by_gradient(layers: int, cycle: int, squeeze: int, 
     network = tiny(16, residual_layers=layers, dilation_cycle=cycle, squeeze=squeeze, squeeze_overlap=overlap)
     before, after = reach(network)
     dilations = sum(2 ** (i % cycle) for i in range(layers))
-    assert before == after == network.receptive_field() == (dilations + overlap) * squeeze - 1
+    assert before == after == network.config.receptive_field == (dilations + overlap) * squeeze - 1
 
 
 def test_the_paper_s_receptive_field() -> None:
     with torch.device("meta"):
         network = DiffWave(BASE)
     # 3 cycles of 1 + 2 + ... + 512.
-    assert network.receptive_field() == 3 * 1023
+    assert network.config.receptive_field == 3 * 1023
 
 
 @pytest.mark.parametrize("squeeze", [1, 8])
@@ -244,7 +244,7 @@ def test_a_batch_of_different_lengths_equals_one_by_one(squeeze: int, overlap: i
     noisy = torch.randn(3, 9 * 256, generator=generator)
     step = torch.tensor([0.0, 12.5, 49.0])
     with torch.no_grad():
-        together = network(noisy, step, network.condition_batch(mels))
+        together = network(noisy, step, Condition.joined([network.condition(mel.unsqueeze(0)) for mel in mels]))
         for row, (mel, count) in enumerate(zip(mels, frames, strict=True)):
             samples = count * 256
             alone = network(noisy[row : row + 1, :samples], step[row : row + 1], network.condition(mel.unsqueeze(0)))
