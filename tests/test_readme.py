@@ -1,69 +1,21 @@
-"""What the README promises: its links exist, its commands parse, its Python runs."""
+"""The README is short, its Python runs, its figures are those of the results pages."""
 
 from __future__ import annotations
 
+import json
 import re
-import shlex
 from pathlib import Path
 
 import pytest
 import soundfile
 
-from diffwave.cli import (
-    baseline,
-    bench,
-    evaluate,
-    export,
-    import_checkpoint,
-    listen_analyze,
-    listen_export,
-    listen_serve,
-    search_schedule,
-    serve,
-    show_diffusion,
-    synthesize,
-    synthesize_corpus,
-    train_refiner,
-)
-from diffwave.cli.main import COMMANDS
-from diffwave.config.composing import compose_config
-
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = "".join((ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("corpus", "interop"))
-COMMAND_LINES = re.findall(r"^diffwave .*$", README + PAGES, flags=re.MULTILINE)
 
 
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))
-def test_link_leads_to_a_file(target: str) -> None:
-    assert (ROOT / target).is_file()
-
-
-@pytest.mark.parametrize("line", COMMAND_LINES)
-def test_command_parses(line: str) -> None:
-    _, command, *arguments = shlex.split(line, comments=True)
-    assert command in COMMANDS
-    if command == "train":
-        compose_config(arguments)
-        return
-    if command == "listen":
-        command, *arguments = arguments
-        module = {"export": listen_export, "serve": listen_serve, "analyze": listen_analyze}[command]
-    else:
-        own = {
-            "synthesize": synthesize,
-            "synthesize-corpus": synthesize_corpus,
-            "export": export,
-            "import": import_checkpoint,
-            "serve": serve,
-            "show-diffusion": show_diffusion,
-            "train-refiner": train_refiner,
-        }
-        own |= {"evaluate": evaluate, "baseline": baseline, "bench": bench, "search-schedule": search_schedule}
-        module = own[command]
-    options = module.parser().parse_args(arguments)
-    if command == "train-refiner":
-        compose_config(options.data)
+def test_it_can_be_read_in_five_minutes() -> None:
+    assert len(README.splitlines()) <= 150
+    assert len(README.split()) <= 1300
 
 
 def test_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,3 +27,17 @@ def test_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     exec(compile(code, "README", "exec"), names)
     assert names["mel"].shape == (80, -(-len(wav) // 256))  # type: ignore[attr-defined]
     assert names["out"].shape == (-(-len(wav) // 256) * 256,)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("checkpoint", "stem"), [("default", "results"), ("10ms", "results-10ms")])
+def test_figures_are_those_of_the_results_pages(checkpoint: str, stem: str) -> None:
+    document = json.loads((ROOT / "docs" / f"{stem}.json").read_text(encoding="utf-8"))
+    (row,) = re.findall(rf"^\| \[`{checkpoint}`\]\(docs/{stem}\.md\) \|.*$", README, re.MULTILINE)
+    shown = [[float(value) for value in cell.split("±")] for cell in row.split("|")[2:-1]]
+    scores = {system["name"]: system["scores"] for system in document["systems"]}
+    measured = [
+        scores[name][metric] for metric in ("pesq_wb", "synchrony") for name in ("default", "as many from noise")
+    ]
+    for (mean, half), score in zip(shown, measured, strict=True):
+        assert mean == pytest.approx(score["mean"], abs=0.005)
+        assert half == pytest.approx((score["high"] - score["low"]) / 2, abs=0.005)

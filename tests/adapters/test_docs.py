@@ -116,18 +116,6 @@ def test_a_training_command_makes_a_model_that_the_tts_can_speak_through(line: s
     HifiGanVocoder(tiny_vocoder(mel_config), usual)
 
 
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#:]+)\)", PAGE))))
-def test_link_leads_to_a_file(target: str) -> None:
-    assert (ROOT / "docs" / target).is_file()
-
-
-def test_anchors_lead_to_headings() -> None:
-    headings = {
-        re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in re.findall(r"^## (.*)$", PAGE, re.MULTILINE)
-    }
-    assert set(re.findall(r"\]\(#([^)]+)\)", PAGE)) <= headings
-
-
 def test_the_costs_on_the_page_are_those_that_were_measured() -> None:
     measured = json.loads((ROOT / "docs/benchmarks/conventions.json").read_text(encoding="utf-8"))["differences"]
     told = [float(cost) for cost in re.findall(r"costs (\.\d+) of PESQ", PAGE)]
