@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
+from typing import Any
 
 from diffwave.errors import one_line
 from diffwave.terminal.arguments import CommandParser, path_argument
@@ -29,43 +29,31 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str]) -> int:
     """Analyze, write the report, print the table."""
     options = parser().parse_args(arguments)
-
-    from diffwave.listening.analysis import analyze
     from diffwave.listening.analysis_documents import score_table
-    from diffwave.listening.documents import TEST_FILE, load_test
-    from diffwave.listening.ratings import join
-    from diffwave.listening.report import check_folder, summary_text, write_report
-    from diffwave.listening.result_files import read_results
+    from diffwave.listening.judgement import judge
+    from diffwave.listening.report import summary_text
 
-    check_folder(options.report, options.force)
-    key: Path = options.key
-    # Who names the key itself means the test beside it.
-    test = load_test(key.with_name(TEST_FILE) if key.suffix.lower() == ".csv" else key)
-    reading = read_results(options.results)
-    analysis = analyze(join(test, reading.answers))
-    document = write_report(options.report, test, reading, analysis, options.force)
+    done = judge(options.results, options.key, options.report, options.force)
     if options.json:
-        print(summary_text(document), end="")
+        print(summary_text(done.summary), end="")
     else:
-        print(one_line(f"{test.title or test.test_id}: {document['measure']}"))
-        header, rows = score_table(analysis)
+        print(one_line(f"{done.test.title or done.test.test_id}: {done.summary['measure']}"))
+        header, rows = score_table(done.analysis)
         print(table(header, [[one_line(cell) for cell in row] for row in rows]))
-    for note in _notes(document):
+    for note in _notes(done.summary):
         print(one_line(note), file=sys.stderr)
     print(one_line(f"{options.report}: report.html, summary.json, ratings.csv, scores.png"), file=sys.stderr)
     return 0
 
 
-def _notes(document: dict[str, object]) -> list[str]:
+def _notes(document: dict[str, Any]) -> list[str]:
     """What was left out, first the listeners."""
     from diffwave.listening.words import counted
 
-    screening, notes = document["screening"], document["notes"]
-    assert isinstance(screening, dict)
-    assert isinstance(notes, list)
-    lines = [f"left out {v['listener']}: {'; '.join(v['reasons'])}" for v in screening["listeners"] if v["excluded"]]
+    verdicts, notes = document["screening"]["listeners"], document["notes"]
+    lines = [f"left out {v['listener']}: {'; '.join(v['reasons'])}" for v in verdicts if v["excluded"]]
     if document["screened"] is None:
         lines.append("the screening leaves nobody: the table is of all listeners")
-    shown = [str(note) for note in notes[:_SHOWN_NOTES]]
-    more = len(notes) - len(shown)
-    return [*lines, *shown, *([f"{counted(more, 'more note is', 'more notes are')} in the report"] if more else [])]
+    more = len(notes) - _SHOWN_NOTES
+    lines += notes[:_SHOWN_NOTES]
+    return [*lines, *([f"{counted(more, 'more note is', 'more notes are')} in the report"] if more > 0 else [])]

@@ -62,51 +62,28 @@ def anchors_argument(text: str) -> tuple[str, ...]:
 
 def main(arguments: list[str]) -> int:
     """Make the test and say what is where."""
-    options = parser().parse_args(arguments)
+    options = vars(parser().parse_args(arguments))
     # Imported late: --help needs none of it.
     from tqdm import tqdm
 
     from diffwave.listening.export_settings import ExportSettings
     from diffwave.listening.exporting import export
 
-    names = [name for name, _ in options.system]
+    systems, anchor70 = options.pop("system"), options.pop("anchor70")
+    names = [name for name, _ in systems]
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise InputError(f"--system: expected each name once; got {twice[0]} twice")
-    settings = ExportSettings(
-        reference=options.reference,
-        systems=dict(options.system),
-        method=options.method,
-        items=options.items,
-        seed=options.seed,
-        output=options.output,
-        name=options.name,
-        title=options.title,
-        max_seconds=options.max_seconds,
-        anchors=_anchors(options),
-        loudness=options.loudness,
-        pairs=options.pairs,
-        base_url=options.base_url,
-        force=options.force,
-    )
+    settings = ExportSettings(systems=dict(systems), **options)
+    settings = settings.with_anchor70() if anchor70 else settings
     try:
         with tqdm(unit="utterance", disable=None, file=sys.stderr) as progress:
             done = export(settings, lambda _: progress.update() and None)
     except OSError as error:
-        where = error.filename or options.output
+        where = error.filename or settings.output
         raise InputError(f"{where}: cannot be read or written; {reason(error)}") from None
     _report(done)
     return 0
-
-
-def _anchors(options: argparse.Namespace) -> tuple[str, ...] | None:
-    from diffwave.listening.anchors import ANCHOR70_NAME
-    from diffwave.listening.export_settings import own_anchors
-
-    if not options.anchor70:
-        named: tuple[str, ...] | None = options.anchors
-        return named
-    return (*(own_anchors(options.method) if options.anchors is None else options.anchors), ANCHOR70_NAME)
 
 
 def _report(done: Export) -> None:

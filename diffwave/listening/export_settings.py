@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from diffwave.listening.anchors import ANCHOR70_NAME, MNRU_NAME
@@ -56,6 +56,11 @@ class ExportSettings:
     pairs: str = ""
     base_url: str = ""
     force: bool = False
+
+    def with_anchor70(self) -> ExportSettings:
+        """The same with the 7 kHz low-pass behind the anchors that there are."""
+        anchors = own_anchors(self.method) if self.anchors is None else self.anchors
+        return replace(self, anchors=(*anchors, ANCHOR70_NAME))
 
 
 def own_anchors(method: str) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from diffwave.errors import InputError, reason
 from diffwave.listening.answers import AnswerError, AnswerStore
 from diffwave.listening.sheet_page import NO_CONNECTION, PageError, read_sheet
 from diffwave.web.addresses import is_own_name
@@ -196,3 +197,45 @@ def read_page(folder: Path) -> tuple[str, dict[str, Any]]:
         return page, read_sheet(page)
     except PageError as error:
         raise PageError(f"{path}: {error}") from None
+
+
+def open_server(folder: Path, address: tuple[str, int], results: Path | None = None) -> ListeningServer:
+    """Read the page, bind the port, take over earlier answers; in this order a mistake leaves no folder behind.
+
+    Args:
+        folder: of an exported test.
+        address: host and port; port 0 takes a free one.
+        results: folder for the answers; None for :func:`default_results`.
+
+    Raises:
+        InputError: if any of it cannot be done.
+    """
+    kept = results or default_results(folder)
+    if kept.resolve().is_relative_to(folder.resolve()):
+        raise InputError(f"--results {kept}: expected a folder outside the test; a new export would delete answers")
+    try:
+        page, sheet = read_page(folder)
+        return ListeningServer(address, page, lambda: _open_store(kept, sheet))
+    except PageError as error:
+        raise InputError(str(error)) from None
+    except OSError as error:
+        host, port = address
+        raise InputError(f"{host}:{port}: expected a free port of this machine; {reason(error)}") from None
+
+
+def _open_store(folder: Path, sheet: dict[str, Any]) -> AnswerStore:
+    try:
+        return AnswerStore(folder, sheet)
+    except AnswerError as error:
+        raise InputError(str(error)) from None
+    except OSError as error:
+        raise InputError(f"{folder}: expected a folder that can be written; {reason(error)}") from None
+
+
+def default_results(folder: Path) -> Path:
+    """Where answers go: beside the exported folder.
+
+    Not inside: a new export replaces that folder, and the folder is what gets sent around.
+    """
+    whole = folder.resolve()
+    return whole.with_name(f"{whole.name}-results")

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
 from diffwave.checkpoint.folder import checkpoint_folder, load_config
-from diffwave.cli.main import main as diffwave
 from diffwave.config import preset_name
 from diffwave.errors import InputError, UserError, one_line
 from diffwave.evaluation.floor import floor_preset
@@ -62,12 +62,20 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{_NAME}: {where}: cannot be read or written; {error.strerror or error}", file=sys.stderr)
         return 2
     for command in commands(options, mel):
-        print(f"+ diffwave {shlex.join(command)}", file=sys.stderr)
+        print(f"+ diffwave {shlex.join(command)}", file=sys.stderr, flush=True)
         code = diffwave(command)
         if code:
             print(f"{_NAME}: diffwave {command[0]} ended with code {code}", file=sys.stderr)
             return code
     return 0
+
+
+def diffwave(command: list[str]) -> int:
+    """Run a command and return its exit code, 130 after Ctrl-C."""
+    try:
+        return subprocess.run([sys.executable, "-m", "diffwave", *command], check=False).returncode
+    except KeyboardInterrupt:
+        return 130
 
 
 def commands(options: argparse.Namespace, mel: str) -> list[list[str]]:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from diffwave.cli.listen_serve import default_results, main
+from diffwave.cli.listen_serve import main
 from diffwave.errors import InputError
-from diffwave.listening.lab_server import ListeningServer
+from diffwave.listening.lab_server import ListeningServer, default_results
 from diffwave.listening.sheet_page import build_page
 from tones import tone_test
 

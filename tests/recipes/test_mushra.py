@@ -27,9 +27,16 @@ def arguments(root: Path, listed: Path, *more: str) -> list[str]:
     return ["--data", str(root), "--list", str(listed), "--output", str(root.parent / "out"), "--items", "1", *more]
 
 
+def test_a_command_runs_and_its_code_comes_back(capfd: pytest.CaptureFixture[str]) -> None:
+    assert mushra.diffwave(["--version"]) == 0
+    assert capfd.readouterr().out.startswith("diffwave ")
+    assert mushra.diffwave(["synthesise"]) == 2
+
+
 def test_two_utterances_become_a_test_that_can_be_sent(
-    root: Path, listed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    root: Path, listed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(mushra, "diffwave", diffwave)  # in this process: PyTorch need not be loaded three times
     theirs = tmp_path / "theirs"
     theirs.mkdir()
     for name in NAMES:
