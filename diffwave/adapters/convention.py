@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from diffwave.config import MelConfig, mel_preset
 from diffwave.config.checks import one_of, require
-from diffwave.mel.values import LOGARITHMS
+from diffwave.mel.logarithms import LOGARITHMS
 
 VALUES = (*LOGARITHMS, "linear")
 

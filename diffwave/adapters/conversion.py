@@ -11,8 +11,9 @@ from diffwave.adapters.comparison import refuse_if_impossible
 from diffwave.adapters.convention import MelConvention
 from diffwave.config import MelConfig
 from diffwave.dsp.stft import FrameGeometry
+from diffwave.mel.logarithms import from_nepers, to_nepers
 from diffwave.mel.spectrogram import mel_filterbank
-from diffwave.mel.values import OVERSHOOT, doubt, from_nepers, readings, to_nepers
+from diffwave.mel.values import OVERSHOOT, doubt, readings
 
 # Loudest band of a signal at full scale (diffwave.mel.spectrogram has the same), in nepers.
 _LOUDEST = {"slaney": 6.0, "none": 10.0}

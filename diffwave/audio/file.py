@@ -28,6 +28,7 @@ from diffwave.audio.checks import (
     check_size,
     data_size,
 )
+from diffwave.audio.pcm import pcm16
 from diffwave.files import atomic_path
 
 if TYPE_CHECKING:
@@ -265,12 +266,6 @@ def encode_audio(wav: Tensor, sample_rate: int, file_format: str = "wav") -> tup
     clipped = int((np.abs(samples) > 1).sum())
     # Through memory: libsndfile does not say why it could not write.
     buffer = io.BytesIO()
-    soundfile.write(buffer, np.clip(samples, -1, 1), sample_rate, format="WAV", subtype="PCM_16")
-    if file_format == "wav":
-        return buffer.getbuffer(), clipped
-    # libsndfile rounds otherwise for FLAC; the samples of both are to be the same.
-    buffer.seek(0)
-    integers, _ = soundfile.read(buffer, dtype="int16")
-    compressed = io.BytesIO()
-    soundfile.write(compressed, integers, sample_rate, format=file_format.upper(), subtype="PCM_16")
-    return compressed.getbuffer(), clipped
+    # As integers: libsndfile rounds floats otherwise for FLAC, and the samples of all formats are to be the same.
+    soundfile.write(buffer, pcm16(samples), sample_rate, format=file_format.upper(), subtype="PCM_16")
+    return buffer.getbuffer(), clipped

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from diffwave.audio.checks import AudioError, check_complete, check_samples, check_size
 from diffwave.audio.file import conversion, mono_blocks, opened
+from diffwave.audio.pcm import pcm16
 from diffwave.files import atomic_path
 
 _MOST_BYTES = 0xFFFFFFFF - 36  # a WAV header counts in 32 bits
@@ -124,9 +125,7 @@ class WavWriter:
             raise AudioError(f"{self.path}: expected at most 4 GiB, as much as a WAV file can hold; got more")
         self.clipped += int((np.abs(samples) > 1).sum())
         self.samples += len(samples)
-        # As libsndfile does: to 32 bits, of which the upper half is kept.
-        long = np.clip(np.rint(samples.astype(np.float64) * 2.0**31), -(2**31), 2**31 - 1).astype(np.int64)
-        self._wav.writeframesraw((long >> 16).astype("<i2").tobytes())
+        self._wav.writeframesraw(pcm16(samples).astype("<i2").tobytes())
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from diffwave.errors import UserError
 
 
@@ -15,6 +17,6 @@ def require(condition: bool, message: str) -> None:
         raise ConfigError(message)
 
 
-def one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+def one_of(name: str, value: str, allowed: Collection[str]) -> None:
     """Raise ``ConfigError`` unless ``value`` is one of ``allowed``."""
     require(value in allowed, f"{name} must be one of {', '.join(allowed)}; got {value!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -9,7 +10,14 @@ from itertools import pairwise
 
 from diffwave.config.checks import one_of, require
 
-SAMPLERS = ("ddpm", "ddim", "renoise", "dpm++", "midpoint")
+# What each sampler adds of fresh noise (eta) and how it solves the rest (``diffwave.diffusion.sampler``).
+SAMPLERS: dict[str, tuple[float, str]] = {
+    "ddpm": (1.0, "euler"),
+    "ddim": (0.0, "euler"),
+    "renoise": (math.inf, "euler"),
+    "dpm++": (0.0, "multistep"),
+    "midpoint": (0.0, "midpoint"),
+}
 PLACES = ("end", "steps", "warm")
 
 

@@ -17,6 +17,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from diffwave.config.sampling import SAMPLERS
 from diffwave.diffusion.schedule import NoiseSchedule
 
 # (index, noisy [B, N], training step [B]) -> predicted noise [B, N]
@@ -28,14 +29,6 @@ DrawNoise = Callable[[int], Tensor]
 # (index, clean estimate [B, N]) -> a better one
 Correct = Callable[[int, Tensor], Tensor]
 
-# What the names of samplers mean: eta, and the solver.
-KINDS: dict[str, tuple[float, str]] = {
-    "ddpm": (1.0, "euler"),
-    "ddim": (0.0, "euler"),
-    "renoise": (math.inf, "euler"),
-    "dpm++": (0.0, "multistep"),
-    "midpoint": (0.0, "midpoint"),
-}
 SOLVERS = ("euler", "multistep", "midpoint")
 
 
@@ -79,7 +72,7 @@ class Sampler:
 
         Args:
             trained: the training schedule.
-            kind: a name of ``KINDS``.
+            kind: a name of ``SAMPLERS`` in the configuration.
             clip: see :class:`Sampler`.
         """
         eta, solver = _meaning(kind)
@@ -234,6 +227,6 @@ class Sampler:
 
 
 def _meaning(kind: str) -> tuple[float, str]:
-    if kind not in KINDS:
-        raise ValueError(f"sampler: expected one of {', '.join(KINDS)}; got {kind!r}")
-    return KINDS[kind]
+    if kind not in SAMPLERS:
+        raise ValueError(f"sampler: expected one of {', '.join(SAMPLERS)}; got {kind!r}")
+    return SAMPLERS[kind]

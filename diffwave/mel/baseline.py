@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from diffwave.dsp.noise import white_noise
-from diffwave.mel.consistency import MelConsistency
+from diffwave.mel.consistency import MOMENTUM_FROM_NOISE, MelConsistency
 from diffwave.mel.spectrogram import MelSpectrogram
 
 GRIFFIN_LIM, MEL_CONSISTENCY, COPY = SYSTEMS = ("griffin-lim", "mel-consistency", "copy")
@@ -18,8 +18,6 @@ GRIFFIN_LIM_ITERATIONS = 60
 CONSISTENCY_ITERATIONS = 60
 # Iterations change magnitudes by at most 2 nat each: begin near the level of speech, not at full scale.
 _START_LEVEL = 0.01
-# From noise, more momentum than MelConsistency's own gets further in 60 iterations and more.
-_MOMENTUM = 0.99
 
 
 def griffin_lim(front_end: MelSpectrogram, mel: Tensor, iterations: int = GRIFFIN_LIM_ITERATIONS) -> Tensor:
@@ -66,7 +64,7 @@ def mel_consistency(front_end: MelSpectrogram, mel: Tensor, iterations: int = CO
         Waveform on the device of ``mel``, ``[N]`` with ``N = F * hop_length``.
     """
     start = _START_LEVEL * white_noise(0, 0, mel.shape[-1] * front_end.config.hop_length)
-    consistency = MelConsistency(front_end, _MOMENTUM)
+    consistency = MelConsistency(front_end, MOMENTUM_FROM_NOISE)
     wav: Tensor = consistency(start.to(mel.device).unsqueeze(0), mel.unsqueeze(0), iterations)[0]
     return wav
 

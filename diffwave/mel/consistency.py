@@ -13,8 +13,10 @@ from diffwave.dsp.stft import FrameTransform, count_frames
 from diffwave.kernels import native_consistency
 from diffwave.mel.spectrogram import MelSpectrogram, spreading
 
+# For a waveform that has its phases already; more would carry away what a network has put in place.
 MOMENTUM = 0.9
-"""What is right for a waveform that has its phases already."""
+# From noise, more gets further in 60 iterations and more.
+MOMENTUM_FROM_NOISE = 0.99
 
 
 class MelConsistency(nn.Module):

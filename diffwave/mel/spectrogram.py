@@ -13,11 +13,9 @@ from torch import Tensor, nn
 
 from diffwave.config import MelConfig
 from diffwave.dsp.stft import FrameGeometry, stft
-from diffwave.mel.values import LOGARITHMS, OVERSHOOT, doubt, to_nepers
+from diffwave.mel.logarithms import LOGARITHMS, compress, expand, to_nepers
+from diffwave.mel.values import OVERSHOOT, doubt
 
-# lmnt-com/diffwave preprocess.py: 20 log10(mel) - 20, then (x + 100) / 100 clipped to [0, 1].
-_DB_REFERENCE = 20.0
-_DB_RANGE = 100.0
 # Largest log-mel of a full-scale signal: window sum 512, height of a slaney triangle about .02 and of an
 # HTK triangle 1; +2 leaves room for signals that clip.
 _LOG_LIMIT = {"slaney": 6.0, "none": 10.0}
@@ -58,21 +56,11 @@ class MelSpectrogram(nn.Module):
 
     def compress(self, magnitude: Tensor) -> Tensor:
         """Mel magnitudes to the convention's logarithm; any shape."""
-        magnitude = magnitude.clamp_min(self.config.floor)
-        if self.config.log == "ln":
-            return magnitude.log()
-        if self.config.log == "log10":
-            return magnitude.log10()
-        decibel = 20 * magnitude.log10() - _DB_REFERENCE
-        return ((decibel + _DB_RANGE) / _DB_RANGE).clamp(0, 1)
+        return compress(magnitude.clamp_min(self.config.floor), self.config.log)
 
     def expand(self, mel: Tensor) -> Tensor:
         """Undo :meth:`compress` (what was clipped stays at the limit); any shape."""
-        if self.config.log == "ln":
-            return mel.exp()
-        if self.config.log == "log10":
-            return torch.pow(10.0, mel)
-        return torch.pow(10.0, (mel * _DB_RANGE - _DB_RANGE + _DB_REFERENCE) / 20)
+        return expand(mel, self.config.log)
 
     def envelope(self, mel: Tensor) -> Tensor:
         """Smooth STFT magnitude ``[B, K, F]`` that has this log-mel, ``K = n_fft / 2 + 1``.
@@ -119,7 +107,7 @@ class MelSpectrogram(nn.Module):
             raise ValueError(f"{expected}; got NaN or infinite values")
         low, high = self.limits()
         smallest, largest = float(mel.min()), float(mel.max())
-        slope = LOGARITHMS[config.log][0]
+        slope, _ = LOGARITHMS[config.log]
         if smallest < low - OVERSHOOT * slope or largest > high + OVERSHOOT * slope * (config.log == "db01"):
             raise ValueError(
                 f"{expected}, values in [{low:.2f}, {high:.2f}]; got values in "
@@ -160,9 +148,9 @@ class MelSpectrogram(nn.Module):
         if self.config.log == "db01":
             return 0.0, 1.0
         high = _LOG_LIMIT[self.config.mel_norm]
-        scale = 1.0 if self.config.log == "ln" else 1 / 2.302585092994046
+        slope, _ = LOGARITHMS[self.config.log]
         floor = torch.tensor(self.config.floor, dtype=torch.float64).log().item()
-        return floor * scale, high * scale
+        return floor * slope, high * slope
 
 
 def spreading(weights: Tensor) -> Tensor:

@@ -12,42 +12,13 @@ import math
 
 from torch import Tensor
 
-# A value is slope * ln(magnitude) + offset. db01: 20 log10, less 20, then 100 dB as [0, 1] (lmnt-com/diffwave).
-LOGARITHMS = {
-    "ln": (1.0, 0.0),
-    "log10": (1 / math.log(10), 0.0),
-    "log2": (1 / math.log(2), 0.0),
-    "db": (20 / math.log(10), 0.0),
-    "db01": (0.2 / math.log(10), 0.8),
-}
+from diffwave.mel.logarithms import to_nepers
+
 # How far below its floor a mel may be, in nepers: an acoustic model is a regression, and where its training data lay on
 # the floor it goes below it now and then.
 OVERSHOOT = 1.0
-_SMALLEST = 1e-10  # of linear magnitudes, before their logarithm
 _FLOOR = math.log(1e-5)  # nepers below this are silence in any convention
 FEWEST_FRAMES = 16  # statistics of fewer tell nothing
-
-
-def to_nepers(values: Tensor, kind: str) -> Tensor:
-    """Natural logarithm of the magnitudes that ``values`` stand for; any shape.
-
-    Args:
-        values: magnitudes themselves for ``linear``, else one of :data:`LOGARITHMS`.
-        kind: which.
-    """
-    if kind == "linear":
-        return values.clamp_min(_SMALLEST).log()
-    slope, offset = LOGARITHMS[kind]
-    return (values - offset) / slope
-
-
-def from_nepers(nepers: Tensor, kind: str) -> Tensor:
-    """Undo :func:`to_nepers`; ``db01`` is clipped to ``[0, 1]``."""
-    if kind == "linear":
-        return nepers.exp()
-    slope, offset = LOGARITHMS[kind]
-    values = nepers * slope + offset
-    return values.clamp(0, 1) if kind == "db01" else values
 
 
 def doubt(nepers: Tensor) -> str:

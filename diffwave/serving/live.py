@@ -20,7 +20,7 @@ from torch import Tensor
 from diffwave.serving.limits import GoneError, RefusedError
 from diffwave.serving.vocoder_threads import SpeakingThreads, as_answer
 from diffwave.serving.waiting import SynthesisSettings
-from diffwave.serving.waveforms import pcm16
+from diffwave.serving.waveforms import pcm_bytes
 
 # Pieces that may wait for a slow client; the thread then waits, too.
 _WAITING_PIECES = 4
@@ -132,7 +132,7 @@ class LiveStream:
             left = None if self.most_samples is None else self.most_samples - done
             if left is not None and left <= 0:
                 return
-            samples = pcm16(piece[:left])
+            samples = pcm_bytes(piece[:left])
             done += len(piece)
             worked = time.perf_counter() - begun - self._waited
             self._speaker.count(piece.shape[-1] / vocoder.sample_rate, worked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from fastapi import Query, Request
@@ -18,7 +19,7 @@ _LARGEST_COUNT = 10**6  # the limits of the service are lower
 _STEPS = "^(full|[1-9][0-9]{0,5})$"
 
 
-def _choice(description: str, choices: tuple[str, ...]) -> Any:
+def _choice(description: str, choices: Iterable[str]) -> Any:
     return Query(description=description, pattern=f"^({'|'.join(choices).replace('+', '[+]')})$")
 
 

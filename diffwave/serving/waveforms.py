@@ -7,14 +7,16 @@ import struct
 import numpy as np
 from torch import Tensor
 
+from diffwave.audio.pcm import pcm16
+
 UNKNOWN_SIZE = 0xFFFFFFFF
 _HEADER_BYTES = 36  # of the RIFF chunk, before the samples
 
 
-def pcm16(wav: Tensor) -> bytes:
+def pcm_bytes(wav: Tensor) -> bytes:
     """Samples ``[N]`` in ``[-1, 1]`` as 16-bit little-endian numbers; what is beyond is clipped.
 
-    The same numbers as libsndfile writes, which ``diffwave synthesize`` uses.
+    The same numbers as in the files that ``diffwave synthesize`` writes.
 
     Raises:
         ValueError: if a sample is NaN or infinite.
@@ -22,10 +24,7 @@ def pcm16(wav: Tensor) -> bytes:
     samples = wav.detach().float().cpu().numpy()
     if not np.isfinite(samples).all():
         raise ValueError("expected finite samples from the model; got NaN or infinity")
-    # As libsndfile: to the nearest of 32 bits, of which the upper 16 stay.
-    wide = np.rint(np.clip(samples, -1, 1).astype(np.float64) * 2**31).astype(np.int64)
-    data: bytes = np.minimum(wide >> 16, 0x7FFF).astype("<i2").tobytes()
-    return data
+    return pcm16(samples).astype("<i2").tobytes()
 
 
 def wav_header(sample_rate: int, data_bytes: int | None) -> bytes:
@@ -50,5 +49,5 @@ def wav_header(sample_rate: int, data_bytes: int | None) -> bytes:
 
 def wav_file(wav: Tensor, sample_rate: int) -> bytes:
     """``[N]`` as a whole WAV file."""
-    samples = pcm16(wav)
+    samples = pcm_bytes(wav)
     return wav_header(sample_rate, len(samples)) + samples

@@ -34,7 +34,7 @@ def make_sampler(
         settings: a checkpoint's own, for what is not given.
         schedule: the network was trained with.
         steps: number of network calls, or ``full`` for as many as there are trained steps.
-        kind: one of ``KINDS`` of the samplers.
+        kind: one of ``SAMPLERS`` of the configuration.
 
     Raises:
         ValueError: for an impossible number of steps or an unknown sampler.

@@ -18,13 +18,10 @@ from torch import Tensor
 
 from diffwave.config import SamplingConfig
 from diffwave.diffusion import Prior
-from diffwave.mel.consistency import MelConsistency, held
+from diffwave.mel.consistency import MOMENTUM_FROM_NOISE, MelConsistency, held
 from diffwave.mel.spectrogram import MelSpectrogram
 from diffwave.network.protocol import VocoderRefiner
 from diffwave.network.refiner import refine
-
-# From noise the faster momentum gets further; between the calls it would carry away what the network has put in place.
-WARM_MOMENTUM = 0.99
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +50,7 @@ class MelGuide:
         """A consistent estimate in the domain of the diffusion, made of white noise, ``[B, N]``; None if not wanted."""
         if self.settings.consistency_at != "warm":
             return None
-        return self._push(noise, MelConsistency(self.front_end, WARM_MOMENTUM), self.settings.warm_iterations)
+        return self._push(noise, MelConsistency(self.front_end, MOMENTUM_FROM_NOISE), self.settings.warm_iterations)
 
     def correct(self, index: int, clean: Tensor) -> Tensor:
         """The estimate ``[B, N]`` of step ``index``, nearer to the mels; the last one is finished elsewhere."""

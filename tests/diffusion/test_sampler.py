@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from diffwave.config import BASE, LARGE
+from diffwave.config.sampling import SAMPLERS
 from diffwave.diffusion import DiffusionProcess, NoiseSchedule, Sampler
-from diffwave.diffusion.sampler import KINDS
 
 TRAINED = NoiseSchedule.linear(1e-4, 0.05, 50)
 FAST = BASE.sampling.fast_betas["6"]
@@ -68,7 +68,7 @@ def test_an_oracle_gives_the_clean_signal_back_on_any_schedule(betas: list[float
     torch.testing.assert_close(wav, clean, rtol=0, atol=1e-11)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SAMPLERS)
 @pytest.mark.parametrize(
     "make",
     [
@@ -287,7 +287,7 @@ def test_solvers_of_second_order_are_nearer_to_the_exact_flow() -> None:
     assert error["midpoint"] < error["ddim"] / 3
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SAMPLERS)
 def test_a_correction_that_knows_the_clean_signal_wins_over_any_network(kind: str) -> None:
     clean, asked = clean_signal(), []
 
@@ -300,7 +300,7 @@ def test_a_correction_that_knows_the_clean_signal_wins_over_any_network(kind: st
     assert asked == [5, 4, 3, 2, 1, 0]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SAMPLERS)
 def test_a_correction_that_changes_nothing_changes_nothing(kind: str) -> None:
     sampler = Sampler.fast(TRAINED, FAST, kind)
     kept = sampler.sample(of_step(wobbly), draw, correct=lambda index, estimate: estimate)
@@ -366,7 +366,7 @@ def test_clip_bounds_every_state() -> None:
     assert min(free) > 1
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SAMPLERS)
 @pytest.mark.parametrize("count", [1, 5, 6])
 def test_the_network_is_told_which_step_it_answers(kind: str, count: int) -> None:
     sampler, asked = Sampler.spaced(TRAINED, count, kind), []

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from diffwave.serving.budget import Budget
 from diffwave.serving.limits import RefusedError
 from diffwave.serving.turns import Turns
-from diffwave.serving.waveforms import pcm16, wav_file, wav_header
+from diffwave.serving.waveforms import pcm_bytes, wav_file, wav_header
 from services import wait_until
 
 
@@ -103,7 +103,7 @@ def test_wave_reads_the_header() -> None:
 
 
 def test_a_header_without_length_is_read_to_the_end() -> None:
-    data = wav_header(16000, None) + pcm16(torch.full((1000,), 0.5))
+    data = wav_header(16000, None) + pcm_bytes(torch.full((1000,), 0.5))
     samples, rate = soundfile.read(io.BytesIO(data))
     assert rate == 16000
     assert len(samples) == 1000
@@ -111,4 +111,4 @@ def test_a_header_without_length_is_read_to_the_end() -> None:
 
 def test_infinite_samples_are_no_audio() -> None:
     with pytest.raises(ValueError, match="finite"):
-        pcm16(torch.tensor([0.0, float("nan")]))
+        pcm_bytes(torch.tensor([0.0, float("nan")]))

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from diffwave.config.sampling import SAMPLERS
 from diffwave.diffusion import DiffusionProcess, NoiseSchedule, Sampler
-from diffwave.diffusion.sampler import KINDS
 from diffwave.kernels.dispatch import choose
 from diffwave.network.diffwave import Condition, DiffWave
 from diffwave.synthesis.denoising import Denoiser
@@ -22,7 +22,7 @@ class Watched(DiffWave):
         return super().forward(noisy, step, condition, shifts)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SAMPLERS)
 @torch.inference_mode()
 def test_what_the_layers_add_belongs_to_the_step(kind: str) -> None:
     network = Watched(TINY).eval()
