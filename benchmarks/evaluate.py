@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from diffwave.evaluation.run import mel_filters, worker_metrics
 from diffwave.evaluation.scoring import Loading
 from diffwave.evaluation.workers import WorkerSettings, run_workers
 from diffwave.files import write_text
+from diffwave.processes.cores import usable_cores
 from machine import environment
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -159,7 +159,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--rows", type=int, default=10000, help="of the largest evaluation")
     options = parser.parse_args()
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     workers = [count for count in (1, 2, 4, 8, 16, 32) if count <= cores]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

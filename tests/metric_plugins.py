@@ -13,7 +13,7 @@ import sys
 import time
 
 _IN_WORKER = getattr(sys.modules["__main__"], "__spec__", None) is not None and (
-    sys.modules["__main__"].__spec__.name == "diffwave.evaluation.worker"
+    sys.modules["__main__"].__spec__.name == "diffwave.processes.worker_process"
 )
 if _IN_WORKER and os.environ.get("MISBEHAVE") == "raise at start":
     raise RuntimeError("no licence on this machine")

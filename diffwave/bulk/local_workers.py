@@ -6,27 +6,22 @@ alone in the end (:class:`~diffwave.bulk.worker.CorpusSpeaker` counts).
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import multiprocessing
-import os
-import signal
-import threading
-from collections import deque
-from collections.abc import Iterable, Iterator
+import atexit
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from multiprocessing.connection import Connection, wait
+from functools import partial
 from typing import Any
 
 from diffwave.bulk.output_names import BulkError
 from diffwave.bulk.records import Record
 from diffwave.bulk.utterances import CorpusJob
 from diffwave.bulk.worker import CorpusSpeaker, Setup
+from diffwave.processes.cores import usable_cores
+from diffwave.processes.messages import Done, Lost, Refusal, Work
+from diffwave.processes.pool import StartError, SupervisedPool
 
-# Not fork: a child of a process with threads may wait forever for a lock that nobody holds.
-_SPAWN = multiprocessing.get_context("spawn")
-_FAILED_STARTS = 3
 Task = tuple[CorpusJob, Record | None]
+_SETTINGS = "settings"  # asked for as a task is
 
 
 class Here:
@@ -64,11 +59,9 @@ class Processes:
 
     def __init__(self, setup: Setup, count: int | None) -> None:
         self.setup, self.count, self.gpus = setup, count, 0
-        self._workers: dict[Connection, _Worker] = {}
-        self._left: deque[Task] = deque()
         self._expected: dict[str, Any] | None = None
-        self._failed_starts = self._started = 0
-        self._running = False
+        self._started = 0
+        self._pool = SupervisedPool[Task | str](self._preparation)
 
     def settings(self) -> dict[str, Any]:
         """Those that outputs will be made with: the first worker's.
@@ -76,10 +69,8 @@ class Processes:
         Raises:
             BulkError: if it cannot work with what was asked for.
         """
-        self._add()
-        while self._expected is None:
-            [worker] = self._workers.values()
-            self._hear(worker)
+        [(settings, self.gpus)] = self._results([_SETTINGS], 1)
+        self._expected = settings
         return self._expected
 
     def run(self, tasks: Iterable[Task]) -> Iterator[Record]:
@@ -88,151 +79,48 @@ class Processes:
         Raises:
             BulkError: if workers cannot be started.
         """
-        self._left, self._running = deque(tasks), True
-        for _ in range(min(self.count or self.gpus or _cores(), len(self._left)) - 1):
-            self._add()
-        for worker in list(self._workers.values()):
-            self._next(worker)
-        while self._workers:
-            for connection in wait(list(self._workers)):
-                assert isinstance(connection, Connection)
-                record = self._hear(self._workers[connection])
-                if record is not None:
-                    yield record
+        return self._results(list(tasks), self.count or self.gpus or usable_cores())
 
     def close(self) -> None:
         """End every process, whatever it does."""
-        for worker in self._workers.values():
-            worker.stop()
-        self._workers = {}
+        self._pool.close()
 
-    def _add(self) -> None:
-        worker = _Worker(self._setup_of(self._started), self._expected)
-        self._started += 1
-        self._workers[worker.connection] = worker
+    def _results(self, jobs: Iterable[Task | str], count: int) -> Iterator[Any]:
+        try:
+            for job, event in self._pool.run(jobs, count):
+                if isinstance(event, Done):
+                    yield event.value
+                elif isinstance(event, Lost):
+                    self._pool.again(job)
+        except Refusal as error:
+            raise BulkError(str(error)) from None
+        except StartError as error:
+            raise BulkError(f"expected worker processes; they end with code {error.lost.code} at once") from None
 
-    def _setup_of(self, number: int) -> Setup:
+    def _preparation(self) -> Callable[[], Work[Task | str]]:
         """Workers take turns with the GPUs, unless one is named."""
-        request = self.setup.request
+        number, request = self._started, self.setup.request
+        self._started += 1
         if self.gpus < 2 or request.device not in ("auto", "cuda"):
-            return self.setup
-        return replace(self.setup, request=replace(request, device=f"cuda:{number % self.gpus}"))
-
-    def _hear(self, worker: _Worker) -> Record | None:
-        """What a worker says: that it is ready, that it cannot work, or a record."""
-        try:
-            message = worker.connection.recv()
-        except (EOFError, OSError):
-            self._replace(worker)
-            return None
-        if "fatal" in message:
-            raise BulkError(message["fatal"])
-        if "ready" in message:
-            self._failed_starts, worker.ready = 0, True
-            self._expected, self.gpus = self._expected or message["ready"], message["gpus"]
-            if self._running:
-                self._next(worker)
-            return None
-        worker.task = None
-        self._next(worker)
-        record: Record = message["record"]
-        return record
-
-    def _next(self, worker: _Worker) -> None:
-        """Give a worker that waits its next utterance, or let it go if there is none."""
-        if not worker.ready or worker.task is not None:
-            return
-        if self._left:
-            worker.give(self._left.popleft())
-        else:
-            self._workers.pop(worker.connection).stop(gently=True)
-
-    def _replace(self, worker: _Worker) -> None:
-        self._workers.pop(worker.connection).stop()
-        if worker.task is not None:
-            self._left.appendleft(worker.task)
-        if not worker.ready:
-            self._failed_starts += 1
-            if self._failed_starts >= _FAILED_STARTS:
-                raise BulkError(f"expected worker processes; they end with code {worker.process.exitcode} at once")
-        if self._left or self._expected is None:
-            self._add()
+            return partial(_begin, self.setup, self._expected)
+        setup = replace(self.setup, request=replace(request, device=f"cuda:{number % self.gpus}"))
+        return partial(_begin, setup, self._expected)
 
 
-class _Worker:
-    """A process and the utterance it has in hand."""
-
-    def __init__(self, setup: Setup, expected: dict[str, Any] | None) -> None:
-        self.connection, theirs = _SPAWN.Pipe()
-        self.process = _SPAWN.Process(target=_work, args=(theirs, setup, expected), daemon=True)
-        self.task: Task | None = None
-        self.ready = False
-        _start(self.process)
-        theirs.close()  # else the end of the process would not end the connection
-
-    def give(self, task: Task) -> None:
-        """Hand over an utterance; a process that is gone is noticed when its answer is read."""
-        self.task = task
-        with contextlib.suppress(OSError):
-            self.connection.send(task)
-
-    def stop(self, gently: bool = False) -> None:
-        """End the process, whatever it does; gently, it ends what it has started itself."""
-        self.connection.close()
-        self.process.join(5 if gently else 0)
-        self.process.kill()
-        self.process.join()
-
-
-def _start(process: multiprocessing.process.BaseProcess) -> None:
-    """Start a process that Ctrl-C does not reach: the terminal sends it to all, and one is to answer."""
-    # What a process of one thread computes with, read when its libraries are loaded.
-    before = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
-    os.environ.update(dict.fromkeys(before, "1"))
-    main = threading.current_thread() is threading.main_thread()
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN) if main else None
+def _begin(setup: Setup, expected: dict[str, Any] | None) -> Work[Task | str]:
     try:
-        process.start()
-    finally:
-        if main:
-            signal.signal(signal.SIGINT, handler)
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        speaker = CorpusSpeaker(setup, expected)
+    except (ValueError, ImportError, OSError, MemoryError) as error:
+        raise Refusal(str(error)) from None
+    atexit.register(speaker.close)
 
+    def work(task: Task | str, _: object) -> Any:
+        return (speaker.settings, _gpus(speaker)) if isinstance(task, str) else speaker(*task)
 
-def _work(connection: Connection, setup: Setup, expected: dict[str, Any] | None) -> None:
-    """What a worker does until nobody is there to ask."""
-    end_with_parent()
-    try:
-        try:
-            speaker = CorpusSpeaker(setup, expected)
-        except (ValueError, ImportError, OSError, MemoryError) as error:
-            connection.send({"fatal": str(error)})
-            return
-        connection.send({"ready": speaker.settings, "gpus": _gpus(speaker)})
-        with contextlib.closing(speaker):
-            while True:
-                job, record = connection.recv()
-                connection.send({"record": speaker(job, record)})
-    except (EOFError, OSError):
-        return
-
-
-def end_with_parent() -> None:
-    """Ask the system to end this process when its parent ends, also in the middle of an utterance (Linux)."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    return work
 
 
 def _gpus(speaker: CorpusSpeaker) -> int:
     import torch
 
     return torch.cuda.device_count() if speaker.vocoder.device.type == "cuda" else 0
-
-
-def _cores() -> int:
-    # Not every system tells which cores a process may use.
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

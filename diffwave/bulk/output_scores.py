@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,7 @@ from diffwave.evaluation.outcome import Outcome
 from diffwave.evaluation.pairs import Pair
 from diffwave.evaluation.run import mel_filters, worker_metrics
 from diffwave.evaluation.scoring import OK, Loading
-from diffwave.evaluation.workers import WorkerSettings, run_workers
+from diffwave.evaluation.workers import ScoringPool, WorkerSettings
 
 NO_REFERENCE = "no_reference"
 
@@ -38,10 +36,7 @@ class Scorer:
         metrics = worker_metrics(tuple(columns(names)), without_spectral=False)
         self._names = sorted(metrics)
         # References have their own rates: the model's mel is made of what they were resampled to.
-        settings = WorkerSettings(metrics, mel_filters(), Loading(resample=True), timeout)
-        self._pairs: deque[tuple[int, Pair]] = deque()
-        # The supervisor takes the next pair when it is asked for the next outcome, so the queue never runs dry.
-        self._outcomes = run_workers(self._waiting(), settings, 1)
+        self._pool = ScoringPool(WorkerSettings(metrics, mel_filters(), Loading(resample=True), timeout))
 
     def score(self, utterance: str, reference: Path | None, estimate: Path) -> dict[str, Any]:
         """Compare two files.
@@ -55,8 +50,7 @@ class Scorer:
         """
         if reference is None:
             return self._found({}, NO_REFERENCE, "there is no recording to compare with")
-        self._pairs.append((0, Pair("", utterance, "", reference, estimate)))
-        outcome = next(self._outcomes)
+        [outcome] = self._pool.outcomes([(0, Pair("", utterance, "", reference, estimate))], 1)
         why = "; ".join(filter(None, [outcome.error, *outcome.errors.values()]))
         return self._found(outcome.scores, outcome.status, why)
 
@@ -65,11 +59,7 @@ class Scorer:
 
     def close(self) -> None:
         """End the process."""
-        self._outcomes.close()  # type: ignore[attr-defined]
-
-    def _waiting(self) -> Iterator[tuple[int, Pair]]:
-        while self._pairs:
-            yield self._pairs.popleft()
+        self._pool.close()
 
 
 def as_outcome(record: dict[str, Any]) -> Outcome:

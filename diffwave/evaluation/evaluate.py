@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ from diffwave.evaluation.run import RunSettings, run
 from diffwave.evaluation.scoring import Loading
 from diffwave.evaluation.workers import TIMEOUT
 from diffwave.files import try_out
+from diffwave.processes.cores import usable_cores
 
 
 @dataclass(frozen=True)
@@ -122,9 +122,7 @@ def evaluate(settings: EvaluationSettings) -> Evaluation:
 
 
 def _run_settings(settings: EvaluationSettings, metrics: list[Metric]) -> RunSettings:
-    # Not every system tells which cores a process may use.
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = cores if settings.workers is None else settings.workers
+    workers = usable_cores() if settings.workers is None else settings.workers
     device = str(pick_device(settings.device))
     return RunSettings(tuple(metrics), workers, device, Loading(resample=settings.resample), settings.timeout)
 

@@ -1,35 +1,27 @@
-"""Supervised worker processes: a metric that crashes or hangs costs its cell, not the run.
+"""Scoring in supervised processes: a metric that crashes or hangs costs its cell, not the run.
 
-PESQ's C code can end its process or never return. Python's own pools answer the first by failing every job that is
-left, or by waiting forever; here each worker has one job at a time, and whoever dies or stays silent is replaced.
+Workers import neither torch nor matplotlib, so that they start in a fraction of a second and stay small.
 """
 
 from __future__ import annotations
 
-import base64
-import json
-import os
-import selectors
-import signal
-import subprocess
+import contextlib
 import sys
-import time
-import zlib
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from diffwave.evaluation.metrics import choose
 from diffwave.evaluation.outcome import Outcome
 from diffwave.evaluation.pairs import EvaluationError, Pair
-from diffwave.evaluation.scoring import CRASHED, Loading
-from diffwave.evaluation.worker import answer, prepare
+from diffwave.evaluation.scoring import CRASHED, Loading, score
+from diffwave.processes.messages import Done, Refusal, Said, Work
+from diffwave.processes.pool import StartError, SupervisedPool
 
 TIMEOUT = 120.0  # s without a finding
-_FAILED_STARTS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,24 +40,36 @@ class WorkerSettings:
     loading: Loading
     timeout: float = TIMEOUT
 
-    def as_json(self) -> dict[str, Any]:
-        """As a worker reads it."""
-        return {
-            "metrics": list(self.metrics),
-            "filterbank": base64.b64encode(zlib.compress(self.filterbank.astype(np.float32).tobytes())).decode(),
-            "shape": list(self.filterbank.shape),
-            "loading": {"resample": self.loading.resample, "tolerance": self.loading.tolerance},
-        }
+
+@dataclass(eq=False)
+class _Row:
+    """A row on its way: what is found so far, and which metrics are left."""
+
+    pair: Pair
+    outcome: Outcome
+    left: tuple[str, ...]
+
+    def take(self, finding: dict[str, Any]) -> None:
+        self.outcome.add(finding)
+        self.left = tuple(name for name in self.left if name != finding.get("metric"))
+
+    def blame(self, reason: str) -> None:
+        """Note that a process did not survive what comes next."""
+        self.outcome.status = CRASHED
+        if self.outcome.seconds is None or not self.left:
+            self.outcome.error, self.left = f"the process {reason} while reading", ()
+        else:
+            self.outcome.errors[self.left[0]] = f"{self.left[0]}: the process {reason}"
+            self.left = self.left[1:]
 
 
 def run_here(jobs: Iterable[tuple[int, Pair]], settings: WorkerSettings) -> Iterator[Outcome]:
     """Score in this process: for debugging, without protection."""
-    context = prepare(settings.as_json())
-    for row, pair in jobs:
-        outcome = Outcome(row)
-        for finding in answer(_job(row, pair, settings.metrics), context):
-            outcome.add(finding)
-        yield outcome
+    work = _prepare(settings)
+    for number, pair in jobs:
+        row = _Row(pair, Outcome(number), settings.metrics)
+        work(row, row.take)
+        yield row.outcome
 
 
 def run_workers(jobs: Iterable[tuple[int, Pair]], settings: WorkerSettings, count: int) -> Iterator[Outcome]:
@@ -79,199 +83,62 @@ def run_workers(jobs: Iterable[tuple[int, Pair]], settings: WorkerSettings, coun
     Raises:
         EvaluationError: if workers cannot be started.
     """
-    supervisor = _Supervisor(iter(jobs), settings)
-    try:
-        supervisor.start(count)
-        yield from supervisor.outcomes()
-    finally:
-        supervisor.stop()
+    with contextlib.closing(ScoringPool(settings)) as pool:
+        yield from pool.outcomes(jobs, count)
 
 
-def _job(row: int, pair: Pair, metrics: tuple[str, ...]) -> dict[str, Any]:
-    return {"row": row, "reference": str(pair.reference), "estimate": str(pair.estimate), "metrics": list(metrics)}
+class ScoringPool:
+    """Worker processes that live on from one call to the next.
 
-
-@dataclass(eq=False)
-class _Task:
-    """A row on its way: what is found so far, and which metrics are left."""
-
-    pair: Pair
-    outcome: Outcome
-    left: tuple[str, ...]
-
-
-class _Worker:
-    """A process, its unfinished line of output, and its task."""
+    Args:
+        settings: for the workers.
+    """
 
     def __init__(self, settings: WorkerSettings) -> None:
-        # The worker imports what this process could, also from a checkout or a plug-in's folder.
-        paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
-        environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "diffwave.evaluation.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-        )
-        self.ready = False
-        self.task: _Task | None = None
-        self.silent = 0.0
-        self._rest = b""
-        self.send(settings.as_json())
-
-    def send(self, message: dict[str, Any]) -> None:
-        """Write one line; a worker that is gone is noticed when it is read from."""
-        assert self.process.stdin is not None
-        try:
-            self.process.stdin.write(json.dumps(message).encode() + b"\n")
-            self.process.stdin.flush()
-        except BrokenPipeError:
-            pass
-
-    def read(self) -> list[dict[str, Any]] | None:
-        """The findings that are there; None at the end of the stream, when the process is gone."""
-        data = os.read(self.fileno(), 1 << 16)
-        if not data:
-            return None
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        return [json.loads(line) for line in lines]
-
-    def fileno(self) -> int:
-        """Of the worker's stdout, for the selector."""
-        assert self.process.stdout is not None
-        return self.process.stdout.fileno()
-
-    def close(self, patience: float = 0.0) -> int:
-        """End the process, whatever it does, and return its exit code."""
-        try:
-            self.process.wait(patience)  # who closed its output is about to end, and says how
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-        code = self.process.wait()
-        for stream in (self.process.stdin, self.process.stdout):
-            try:
-                if stream:
-                    stream.close()
-            except BrokenPipeError:
-                pass  # what was buffered for it has no reader any more
-        return code
-
-
-class _Supervisor:
-    """Hands out jobs, gathers findings, replaces workers."""
-
-    def __init__(self, jobs: Iterator[tuple[int, Pair]], settings: WorkerSettings) -> None:
-        self.jobs = jobs
         self.settings = settings
-        self.again: deque[_Task] = deque()  # rows whose worker died with metrics left to compute
-        self.selector = selectors.DefaultSelector()
-        self.failed_starts = 0
+        self._pool = SupervisedPool[_Row](lambda: partial(_begin, settings), settings.timeout, is_quiet=True)
 
-    def start(self, count: int) -> None:
-        """Start so many workers."""
-        for _ in range(count):
-            self.selector.register(worker := _Worker(self.settings), selectors.EVENT_READ, worker)
+    def outcomes(self, jobs: Iterable[tuple[int, Pair]], count: int) -> Iterator[Outcome]:
+        """As :func:`run_workers`."""
+        rows = (_Row(pair, Outcome(number), self.settings.metrics) for number, pair in jobs)
+        try:
+            for row, event in self._pool.run(rows, count):
+                if isinstance(event, Said):
+                    row.take(event.value)
+                elif isinstance(event, Done):
+                    yield row.outcome
+                else:
+                    row.blame(event.reason)
+                    if row.left:
+                        self._pool.again(row)  # with the metric after the one that did it
+                    else:
+                        yield row.outcome
+        except Refusal as error:
+            raise EvaluationError(f"metrics cannot be computed: {error}") from None
+        except StartError as error:
+            raise EvaluationError(f"worker processes cannot be started: {sys.executable} {error.lost.reason}") from None
 
-    def stop(self) -> None:
-        """End every worker."""
-        for worker in self._workers():
-            self.selector.unregister(worker)
-            worker.close()
-        self.selector.close()
-
-    def outcomes(self) -> Iterator[Outcome]:
-        """Outcomes until all jobs are done."""
-        while self._workers():
-            begun = time.monotonic()
-            heard = [key.data for key, _ in self.selector.select(timeout=1.0)]
-            # Only time spent here counts: not what the taker of the outcomes needs, nor a pause of the whole command.
-            waited = min(time.monotonic() - begun, 1.0)
-            for worker in heard:
-                yield from self._hear(worker)
-            for worker in self._workers():
-                worker.silent = 0.0 if worker in heard else worker.silent + waited
-                if (worker.task or not worker.ready) and worker.silent > self.settings.timeout:
-                    yield from self._lost(worker, f"gave no answer for {self.settings.timeout:g} s")
-
-    def _workers(self) -> list[_Worker]:
-        return [key.data for key in self.selector.get_map().values()]
-
-    def _hear(self, worker: _Worker) -> Iterator[Outcome]:
-        findings = worker.read()
-        if findings is None:
-            yield from self._lost(worker, "")
-            return
-        for finding in findings:
-            if "fatal" in finding:
-                raise EvaluationError(f"metrics cannot be computed: {finding['fatal']}")
-            if "ready" in finding:
-                worker.ready, self.failed_starts = True, 0
-                self._next_job(worker)
-            elif "done" in finding:
-                assert worker.task is not None
-                yield worker.task.outcome
-                self._next_job(worker)
-            else:
-                self._take(worker, finding)
-
-    def _take(self, worker: _Worker, finding: dict[str, Any]) -> None:
-        task = worker.task
-        assert task is not None
-        if not (task.outcome.status == CRASHED and "seconds" in finding):
-            task.outcome.add(finding)
-        task.left = tuple(name for name in task.left if name != finding.get("metric"))
-
-    def _next_job(self, worker: _Worker) -> None:
-        """Give a job to an idle worker, or let it go."""
-        worker.task = self._next_task()
-        if worker.task is None:
-            self.selector.unregister(worker)
-            worker.close()
-            return
-        worker.silent = 0.0
-        worker.send(_job(worker.task.outcome.row, worker.task.pair, worker.task.left))
-
-    def _next_task(self) -> _Task | None:
-        if self.again:
-            return self.again.popleft()
-        for row, pair in self.jobs:
-            return _Task(pair, Outcome(row), self.settings.metrics)
-        return None
-
-    def _lost(self, worker: _Worker, reason: str) -> Iterator[Outcome]:
-        """Replace a worker that died or was given up; its row goes on with the metric after the one that did it."""
-        self.selector.unregister(worker)
-        code = worker.close(patience=0.0 if reason else 1.0)
-        reason = reason or _describe(code)
-        if not worker.ready:
-            self.failed_starts += 1
-            if self.failed_starts >= _FAILED_STARTS:
-                raise EvaluationError(f"worker processes cannot be started: {sys.executable} {reason}")
-        if worker.task is not None:
-            yield from self._blame(worker.task, reason)
-        self.start(1)
-
-    def _blame(self, task: _Task, reason: str) -> Iterator[Outcome]:
-        outcome = task.outcome
-        if outcome.seconds is None or not task.left:
-            outcome.status, outcome.error = CRASHED, f"the process {reason} while reading"
-            yield outcome
-            return
-        outcome.errors[task.left[0]] = f"{task.left[0]}: the process {reason}"
-        outcome.status = CRASHED
-        task.left = task.left[1:]
-        if task.left:
-            self.again.append(task)
-        else:
-            yield outcome
+    def close(self) -> None:
+        """End the processes."""
+        self._pool.close()
 
 
-def _describe(code: int) -> str:
-    """How a process ended, in words."""
-    if code >= 0:
-        return f"ended with exit code {code}"
+def _begin(settings: WorkerSettings) -> Work[_Row]:
     try:
-        return f"was ended by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"was ended by signal {-code}"
+        return _prepare(settings)
+    except Exception as error:
+        raise Refusal(f"{type(error).__name__}: {error}") from None
+
+
+def _prepare(settings: WorkerSettings) -> Work[_Row]:
+    """What computes the metrics that are left of a row, and tells each finding at once."""
+    metrics = {metric.name: metric for metric in choose(settings.metrics)} if settings.metrics else {}
+    if "pesq_wb" in metrics:
+        import pesq  # noqa: F401  (found missing now, not in every row)
+
+    def work(row: _Row, tell: Callable[[dict[str, Any]], None]) -> None:
+        chosen = [metrics[name] for name in row.left]
+        for finding in score(row.pair.reference, row.pair.estimate, chosen, settings.filterbank, settings.loading):
+            tell(finding)
+
+    return work

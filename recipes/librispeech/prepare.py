@@ -13,7 +13,6 @@ An interrupted run goes on where it stopped; one that is repeated changes nothin
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from typing import Any
 
@@ -22,6 +21,7 @@ from diffwave.corpus.librispeech import MIRROR, SUBSETS, download
 from diffwave.corpus.preparation import Preparation, prepare
 from diffwave.corpus.products import Products
 from diffwave.errors import one_line
+from diffwave.processes.cores import usable_cores
 from diffwave.terminal.arguments import CommandParser, count_argument, path_argument, seconds_argument
 from diffwave.terminal.tables import table
 
@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         for name in download(options.root, options.download, options.mirror, options.keep_archives):
             print(f"{_NAME}: {name} is there", file=sys.stderr)
-        products = prepare(_settings(options), options.jobs or _cores(), options.force)
+        products = prepare(_settings(options), options.jobs or usable_cores(), options.force)
         report(products, options)
     except (ConfigError, ImportError) as error:
         return _complain(str(error))
@@ -76,11 +76,6 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{_NAME}: interrupted; the same command goes on", file=sys.stderr)
         return 130
     return 0
-
-
-def _cores() -> int:
-    # Not every system tells which cores a process may use.
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _settings(options: argparse.Namespace) -> Preparation:

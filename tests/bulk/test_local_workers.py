@@ -26,14 +26,14 @@ def test_a_killed_worker_loses_nothing(speak, tmp_path):
 
     def kill(made: int) -> None:
         if made == 2:
-            [worker] = children(os.getpid(), "spawn_main")
+            [worker] = children(os.getpid(), "worker_process")
             os.kill(worker, signal.SIGKILL)
 
     pool = lambda setup: Processes(setup, 1)  # noqa: E731
     result = speak(source, tmp_path / "out", pool=pool, read=read_slowly, progress=Watch(kill))
     assert (result["run"]["done"], result["run"]["failed"]) == (6, 0)
     assert contents(tmp_path / "out") == contents(tmp_path / "alone")
-    assert children(os.getpid(), "spawn_main") == []
+    assert children(os.getpid(), "worker_process") == []
 
 
 @pytest.mark.slow
@@ -48,13 +48,13 @@ def test_an_input_that_ends_every_process_fails_alone(speak, tmp_path):
     assert failure["id"] == "0/deadly"
     assert "the process that worked on it ended 3 times" in failure["error"]
     assert contents(tmp_path / "out") == contents(tmp_path / "alone")
-    assert children(os.getpid(), "spawn_main") == []
+    assert children(os.getpid(), "worker_process") == []
 
 
 def test_workers_that_cannot_start_are_one_line(speak, recordings, tmp_path):
     with pytest.raises(BulkError, match="backend triton cannot run here"):
         speak(recordings, tmp_path / "out", pool=lambda setup: Processes(setup, 1), backend="triton")
-    assert children(os.getpid(), "spawn_main") == []
+    assert children(os.getpid(), "worker_process") == []
 
 
 @pytest.mark.slow
@@ -67,7 +67,7 @@ def test_bytes_are_the_same_with_any_number_of_workers_killed_at_any_moment(spea
         def kill(made: int) -> None:
             if made % 6 == 3:
                 time.sleep(PAUSE / 2)  # what it has in hand is begun by now
-                os.kill(children(os.getpid(), "spawn_main")[0], signal.SIGKILL)
+                os.kill(children(os.getpid(), "worker_process")[0], signal.SIGKILL)
 
         watch = Watch(kill)
         result = speak(source, output, pool=lambda s, n=count: Processes(s, n), read=read_slowly, progress=watch)

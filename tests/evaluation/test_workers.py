@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
 from pathlib import Path
 
 import pytest
 
+from bulk_corpus import children
 from diffwave.evaluation.outcome import Outcome
 from diffwave.evaluation.pairs import Pair
 from diffwave.evaluation.run import mel_filters
 from diffwave.evaluation.scoring import Loading
-from diffwave.evaluation.workers import WorkerSettings, _Supervisor, run_here, run_workers
+from diffwave.evaluation.workers import ScoringPool, WorkerSettings, run_here, run_workers
 
 
 def settings(*metrics: str, timeout: float = 60) -> WorkerSettings:
@@ -81,7 +84,7 @@ def test_a_crash_while_reading_is_a_crashed_row(write, tmp_path, clips, monkeypa
     (Path(plugins).parent / "plugins" / "misbehaving_metrics.py").write_text(
         "import os, sys\n"
         "import diffwave.evaluation.scoring as scoring\n"
-        "if 'diffwave.evaluation.worker' in sys.argv[0] or sys.argv[0].endswith('worker.py'):\n"
+        "if sys.argv[0].endswith('worker_process.py'):\n"
         "    scoring.load_pair = lambda *a: os.abort()\n"
         "def slow(a, b, c): return 1.0\n"
     )
@@ -92,24 +95,24 @@ def test_a_crash_while_reading_is_a_crashed_row(write, tmp_path, clips, monkeypa
     assert outcome.scores == {}
 
 
-def test_workers_end_with_the_supervisor(jobs, plugins):
+def test_workers_end_with_the_outcomes(jobs, plugins):
     outcomes = run_workers(jobs, settings("level", "slow"), 2)
     next(outcomes)
-    supervisor = outcomes.gi_frame.f_locals["supervisor"]
-    processes = [worker.process for worker in supervisor._workers()]
+    processes = children(os.getpid(), "worker_process")
     outcomes.close()
     assert len(processes) == 2
-    assert all(process.returncode is not None for process in processes)
+    assert children(os.getpid(), "worker_process") == []
 
 
-def test_starting_a_worker_does_not_wait_for_it():
-    """What it is told at its start is not more than a pipe holds, or is not written before it reads."""
-    supervisor = _Supervisor(iter([]), settings("level"))
-    began = time.monotonic()
-    supervisor.start(4)
-    waited = time.monotonic() - began
-    supervisor.stop()
-    assert waited < 1
+def test_a_worker_lives_on_from_row_to_row_and_knows_no_torch(jobs, plugins):
+    with contextlib.closing(ScoringPool(settings("level", "stoi", "lsd"))) as pool:
+        for number in range(3):
+            [outcome] = pool.outcomes(jobs[number : number + 1], 1)
+            assert (outcome.row, outcome.status) == (number, "ok")
+            [process] = children(os.getpid(), "worker_process")
+            libraries = Path(f"/proc/{process}/maps").read_text()
+            assert "libtorch" not in libraries
+            assert "matplotlib" not in libraries
 
 
 def test_this_process_gives_the_same(jobs):
