@@ -150,9 +150,9 @@ def test_mels_alone_have_nothing_to_compare_with(corpus, inputs, speech_mel):
 
 
 def test_a_storage_that_is_not_shared_is_told(corpus, two, monkeypatch):
-    from diffwave.bulk import run
+    from diffwave.bulk import corpus_run
 
-    monkeypatch.setattr(run, "write_text", lambda path, text: None)
+    monkeypatch.setattr(corpus_run, "write_text", lambda path, text: None)
     outcome = corpus(two)
     assert outcome.code == 2
     assert "expected a folder on storage that all machines share" in outcome.errors[0]
