@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from diffwave.config.sampling import PLACES, SAMPLERS
-from diffwave.errors import InputError
 from diffwave.terminal.arguments import CommandParser, count_argument
-
-if TYPE_CHECKING:
-    from diffwave.checkpoint.folder import Checkpoint
-    from diffwave.config import ModelConfig
-
-CARD_NAME = "README.md"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -50,109 +40,21 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str]) -> int:
-    """Write the averaged weights, the configuration with the sampling defaults asked for, and a model card."""
-    from diffwave.checkpoint.folder import CONFIG_NAME, WEIGHTS_NAME, checkpoint_folder, load_checkpoint
+    """Write a checkpoint folder or ONNX files, and tell what was written."""
+    options = vars(parser().parse_args(arguments))
+    from diffwave.interop.onnx_names import OPSET
+    from diffwave.training.record.exporting import CheckpointExport, export_checkpoint, export_graphs
 
-    options = parser().parse_args(arguments)
-    if options.to == "onnx":
-        return _main_onnx(options)
-    names = (WEIGHTS_NAME, CONFIG_NAME, CARD_NAME)
-    check_output(options.output, names, options.force)
-    _check_run(options.run_dir, CONFIG_NAME)
-    checkpoint = load_checkpoint(checkpoint_folder(options.run_dir))
-    config, story = _with_sampling(checkpoint.config, options), checkpoint.training
-    if options.license is not None:
-        story = {**story, "license": options.license}
-    checkpoint = dataclasses.replace(checkpoint, config=config, training=story)
-    write_checkpoint(options.output, checkpoint, options.half)
-    return 0
-
-
-def write_checkpoint(folder: Path, checkpoint: Checkpoint, half: bool) -> None:
-    """Write weights, configuration and a model card, and tell what was written on stdout.
-
-    Raises:
-        InputError: if the folder cannot be written.
-    """
-    from diffwave.checkpoint.card import model_card
-    from diffwave.checkpoint.folder import CONFIG_NAME, WEIGHTS_NAME, save_checkpoint
-    from diffwave.files import write_text
-
-    try:
-        save_checkpoint(folder, checkpoint, half)
-        write_text(folder / CARD_NAME, model_card(checkpoint, folder.resolve().name))
-    except OSError as error:
-        raise InputError(f"--output {folder}: expected a folder that can be written; {error}") from None
-    _tell(folder, (WEIGHTS_NAME, CONFIG_NAME, CARD_NAME))
-
-
-def _tell(folder: Path, names: Sequence[str]) -> None:
-    size = sum((folder / name).stat().st_size for name in names)
-    print(f"{folder}: {', '.join(names)}, {size / 2**20:.2f} MiB")
-
-
-def _main_onnx(options: argparse.Namespace) -> int:
-    """Write the graphs and the configuration."""
-    from diffwave.checkpoint.folder import CONFIG_NAME, WEIGHTS_NAME, checkpoint_folder, load_checkpoint
-    from diffwave.interop.onnx_export import export_onnx
-    from diffwave.interop.onnx_names import CONDITIONER_NAME, OPSET, REFINER_NAME, STEP_NAME
-
-    if options.half:
-        raise InputError("--half: expected --to safetensors, for ONNX files are in float32; got --to onnx")
-    if options.license is not None:
-        raise InputError("--license: expected --to safetensors, for ONNX files have no model card; got --to onnx")
-    if (options.output / WEIGHTS_NAME).exists():
-        raise InputError(f"--output {options.output}: expected a folder of its own; it holds {WEIGHTS_NAME}")
-    names = (CONDITIONER_NAME, STEP_NAME, REFINER_NAME, CONFIG_NAME)
-    check_output(options.output, names, options.force)
-    _check_run(options.run_dir, CONFIG_NAME)
-    checkpoint = load_checkpoint(checkpoint_folder(options.run_dir))
-    checkpoint = dataclasses.replace(checkpoint, config=_with_sampling(checkpoint.config, options))
-    try:
-        difference = export_onnx(checkpoint, options.output, _say)
-    except OSError as error:
-        raise InputError(f"--output {options.output}: expected a folder that can be written; {error}") from None
-    _tell(options.output, [name for name in names if (options.output / name).exists()])
-    print(f"opset {OPSET}; largest difference of one step from PyTorch: {difference:.1e}")
+    form = options.pop("to")
+    wanted = CheckpointExport(**options)
+    if form == "onnx":
+        written, difference = export_graphs(wanted, _say)
+        print(written.describe())
+        print(f"opset {OPSET}; largest difference of one step from PyTorch: {difference:.1e}")
+    else:
+        print(export_checkpoint(wanted).describe())
     return 0
 
 
 def _say(text: str) -> None:
     print(f"diffwave export: {text}", file=sys.stderr, flush=True)
-
-
-def check_output(folder: Path, names: tuple[str, ...], force: bool) -> None:
-    """Refuse to replace files that nobody said may be replaced."""
-    there = [name for name in names if (folder / name).exists()]
-    if there and not force:
-        raise InputError(f"--output {folder} holds {', '.join(there)}; --force replaces it")
-
-
-def _check_run(folder: Path, config_name: str) -> None:
-    """Tell a run that has no checkpoint yet from a folder that is none."""
-    from diffwave.training.record.history import HISTORY_NAME
-    from diffwave.training.record.run_folder import LOG_NAME
-    from diffwave.training.record.states import states
-
-    is_run = states(folder) or any((folder / name).exists() for name in (HISTORY_NAME, LOG_NAME))
-    if is_run and not (folder / config_name).exists():
-        raise InputError(
-            f"{folder}: expected a run with a checkpoint; it has none yet - the first comes after "
-            "train.checkpoint_every iterations, and at the end"
-        )
-
-
-def _with_sampling(config: ModelConfig, options: argparse.Namespace) -> ModelConfig:
-    """The configuration with the sampling defaults that were asked for."""
-    trained = config.diffusion.steps
-    if options.steps is not None and not 1 <= options.steps <= trained:
-        raise InputError(f"--steps: expected 1 to {trained}, the steps it was trained on; got {options.steps}")
-    given = {
-        "steps": options.steps,
-        "sampler": options.sampler,
-        "consistency_iterations": options.consistency,
-        "consistency_at": options.consistency_at,
-        "refinements": options.refinements,
-    }
-    changes = {name: value for name, value in given.items() if value is not None}
-    return dataclasses.replace(config, sampling=dataclasses.replace(config.sampling, **changes))

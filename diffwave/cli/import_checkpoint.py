@@ -6,7 +6,6 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from diffwave.cli.export import CARD_NAME, check_output, write_checkpoint
 from diffwave.terminal.arguments import CommandParser, path_argument
 
 if TYPE_CHECKING:
@@ -45,15 +44,15 @@ def _setting(text: str) -> tuple[str, str]:
 def main(arguments: list[str]) -> int:
     """Write weights, configuration and a model card; what was assumed goes to stderr."""
     options = parser().parse_args(arguments)
-    from diffwave.checkpoint.folder import CONFIG_NAME, WEIGHTS_NAME
+    from diffwave.checkpoint.publishing import check_output, publish
     from diffwave.errors import one_line
     from diffwave.interop.importing import import_checkpoint
 
-    check_output(options.output, (WEIGHTS_NAME, CONFIG_NAME, CARD_NAME), options.force)
+    check_output(options.output, options.force)
     imported = import_checkpoint(options.path, options.source, options.mel, options.set)
     for note in imported.notes:
         print(f"diffwave import: {one_line(note)}", file=sys.stderr)
-    write_checkpoint(options.output, imported.checkpoint, options.half)
+    print(publish(options.output, imported.checkpoint, options.half).describe())
     print(_summary(imported.checkpoint.config))
     return 0
 

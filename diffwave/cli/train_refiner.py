@@ -3,21 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import logging
-import sys
-from typing import TYPE_CHECKING
 
 from diffwave.cli.arguments import add_checkpoint
 from diffwave.terminal.arguments import CommandParser, count_argument, device_argument, path_argument, seconds_argument
-
-if TYPE_CHECKING:
-    from diffwave.config import ModelConfig
-    from diffwave.corpus.manifest import Utterance
-    from diffwave.training.refiner_training import RefinerLearner, RefinerTraining, Spoken
-    from diffwave.vocoder import Vocoder
-
-log = logging.getLogger(__name__)
 
 _DESCRIPTION = """Teach a checkpoint's refiner which finer mel recordings had, from what the checkpoint says of them.
 
@@ -26,8 +15,6 @@ the CPU. OUTPUT becomes the same checkpoint with a refiner and the model card; i
 --force.
 
 Data as of diffwave train, such as data=librispeech data.root=data/LibriSpeech."""
-_LOG_EVERY = 500
-_VALIDATION = 40  # crops of held-out speakers
 
 
 def parser() -> argparse.ArgumentParser:
@@ -56,84 +43,26 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str]) -> int:
     """Speak, learn, write."""
-    from diffwave.checkpoint.card import model_card
-    from diffwave.checkpoint.folder import (
-        CONFIG_NAME,
-        WEIGHTS_NAME,
-        checkpoint_folder,
-        load_checkpoint,
-        save_checkpoint,
-    )
-    from diffwave.cli.export import CARD_NAME, check_output
+    options = parser().parse_args(arguments)
     from diffwave.config import RefinerConfig
     from diffwave.config.composing import compose_config
-    from diffwave.corpus.selection import spread, training_and_validation
-    from diffwave.errors import InputError, reason
-    from diffwave.files import try_out, write_text
-    from diffwave.training.refiner_training import RefinerTraining, long_enough, with_shape
-    from diffwave.vocoder import Vocoder
+    from diffwave.training.refined_checkpoint import RefinerRun, add_refiner
+    from diffwave.training.refiner_training import RefinerTraining
 
-    options = parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    check_output(options.output, (WEIGHTS_NAME, CONFIG_NAME, CARD_NAME), options.force)
-    checkpoint = load_checkpoint(checkpoint_folder(options.checkpoint))
-    shape = RefinerConfig(options.channels, options.hidden, options.dilations)
-    config = with_shape(checkpoint.config, shape, options.refinements)
-    if not config.sampling.consistency_iterations:
-        raise InputError(
-            f"--checkpoint {options.checkpoint}: expected one with mel consistency, for a refiner works after it; got "
-            "sampling.consistency_iterations=0 (diffwave export --consistency N sets it)"
-        )
-    data = compose_config(options.data).data
-    training, validation = training_and_validation(data, config.mel.sample_rate)
-    settings = RefinerTraining(
-        iterations=options.iterations, crops=options.crops, crop_seconds=options.crop_seconds, seed=options.seed
+    run = RefinerRun(
+        checkpoint=options.checkpoint,
+        output=options.output,
+        data=compose_config(options.data).data,
+        shape=RefinerConfig(options.channels, options.hidden, options.dilations),
+        training=RefinerTraining(
+            iterations=options.iterations, crops=options.crops, crop_seconds=options.crop_seconds, seed=options.seed
+        ),
+        refinements=options.refinements,
+        device=options.device,
+        half=options.half,
+        force=options.force,
     )
-    # What cannot work is said before the hours that speaking may take.
-    taught = long_enough("training", spread(training), config.mel, settings)
-    tested = long_enough("validation", spread(validation), config.mel, settings)[:_VALIDATION]
-    vocoder = Vocoder(checkpoint, options.device)
-    try_out(options.output)
-    spoken = _speak(vocoder, taught, settings)
-    heldout = _speak(vocoder, tested, settings)
-    learner = _learn(config, spoken, heldout, settings)
-    before, after = learner.errors()
-    story = {
-        **dataclasses.asdict(settings),
-        "crops": len(spoken.wav),
-        "error_before": round(before, 4),
-        "error_after": round(after, 4),
-    }
-    result = checkpoint.with_refiner(learner.result, config)
-    result = dataclasses.replace(result, training={**result.training, "refiner": story})
-    try:
-        save_checkpoint(options.output, result, options.half)
-        write_text(options.output / CARD_NAME, model_card(result, options.output.resolve().name))
-    except OSError as error:
-        raise InputError(f"--output {options.output}: expected a folder that can be written; {reason(error)}") from None
+    before, after = add_refiner(run)
     print(f"{options.output}: finer mels are off by {after:.4f} nat, {before:.4f} without the refiner")
     return 0
-
-
-def _speak(vocoder: Vocoder, utterances: list[Utterance], settings: RefinerTraining) -> Spoken:
-    from tqdm import tqdm
-
-    from diffwave.training.refiner_training import speak
-
-    log.info("speaking %d crops of %.1f s", len(utterances), settings.crop_seconds)
-    with tqdm(total=len(utterances), unit="crop", disable=None, dynamic_ncols=True, file=sys.stderr) as bar:
-        return speak(vocoder, utterances, settings, lambda: bar.update() and None)
-
-
-def _learn(config: ModelConfig, spoken: Spoken, heldout: Spoken, settings: RefinerTraining) -> RefinerLearner:
-    from diffwave.training.record.history import progress_bar
-    from diffwave.training.refiner_training import RefinerLearner
-
-    learner = RefinerLearner(config, spoken, heldout, settings)
-    with progress_bar(0, settings.iterations, True) as bar:
-        for iteration, loss in learner.run():
-            bar.update()
-            if iteration % _LOG_EVERY == 0 or iteration == settings.iterations:
-                before, after = learner.errors()
-                log.info("iteration %d loss %.4f error %.4f (before: %.4f)", iteration, loss, after, before)
-    return learner

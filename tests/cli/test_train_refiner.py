@@ -163,7 +163,7 @@ def test_what_cannot_end_well_does_not_begin(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Speaking takes hours: nobody long enough to validate on, or an output that cannot be written, is said before."""
-    monkeypatch.setattr("diffwave.training.refiner_training.speak", lambda *_: pytest.fail("it began to speak"))
+    monkeypatch.setattr("diffwave.training.refined_checkpoint.speak", lambda *_: pytest.fail("it began to speak"))
     (tmp_path / "file").touch()
     assert main(command(pushed_checkpoint, corpus, tmp_path / "file")) == 2
     assert "file: expected a folder that can be written; File exists" in capsys.readouterr().err
@@ -186,7 +186,7 @@ def test_a_full_disk_is_one_line(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("diffwave.checkpoint.folder.save_checkpoint", full)
+    monkeypatch.setattr("diffwave.checkpoint.publishing.save_checkpoint", full)
     assert main(command(pushed_checkpoint, corpus, tmp_path / "out", "--iterations", "2")) == 2
     assert "expected a folder that can be written; No space left on device" in capsys.readouterr().err
 
