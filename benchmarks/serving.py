@@ -1,6 +1,6 @@
 """``diffwave serve`` under load: latency, throughput, batches and memory with many clients on loopback.
 
-    python benchmarks/serving.py [--clients 50] [--seconds 60] [--threads 1]
+    python -m benchmarks.serving [--clients 50] [--seconds 60] [--threads 1]
 
 Every answer is compared with that to the same request alone. Two services run, one that batches and one that does not;
 only one of them is asked at a time. Writes ``docs/benchmarks/serving.json`` and ``docs/benchmarks/serving.md``.
@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import io
-import json
 import os
 import re
 import subprocess
@@ -28,14 +27,11 @@ import numpy as np
 import soundfile
 import torch
 
+from benchmarks.report import SPEECH, spread, stamp, write
+from benchmarks.serving_page import page
 from diffwave.config import MelConfig
-from diffwave.files import write_text
 from diffwave.mel.spectrogram import MelSpectrogram
-from machine import environment
-from serving_page import page
 
-ROOT = Path(__file__).resolve().parent.parent
-SPEECH = sorted((ROOT / "tests" / "data").glob("*.flac"))
 # 1 s each, so that the figures are those of requests and not of one length or another.
 UTTERANCES = 8
 FRAMES = 62
@@ -195,10 +191,7 @@ def streams(service: Service, query: str) -> dict[str, Any]:
             times = [time.perf_counter() - begun for _ in answer.iter_raw()]
         first.append(times[0])
         last.append(times[-1])
-    return {
-        name: {"median": float(np.median(values)), "lowest": min(values), "highest": max(values)}
-        for name, values in (("first", first), ("last", last))
-    }
+    return {"first": spread(first), "last": spread(last)}
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
@@ -234,9 +227,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--threads", type=int, default=1, help="of the service's network")
     options = parser.parse_args()
-    results = {
-        "command": f"python benchmarks/serving.py --clients {options.clients} --seconds {options.seconds:g} "
-        f"--threads {options.threads}",
+    command = f"--clients {options.clients} --seconds {options.seconds:g} --threads {options.threads}"
+    results = stamp(f"python -m benchmarks.serving {command}") | {
         "clients": options.clients,
         "seconds": options.seconds,
         "threads": options.threads,
@@ -245,11 +237,8 @@ def main() -> None:
         "stream_seconds": STREAM_FRAMES * 256 / 16000,
         "stream_repeats": STREAM_REPEATS,
         **measure(options),
-        "environment": environment(),
     }
-    write_text(ROOT / "docs/benchmarks/serving.json", json.dumps(results, indent=1) + "\n")
-    write_text(ROOT / "docs/benchmarks/serving.md", page(results))
-    print(page(results))
+    write("serving", results, page(results))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-import consistency
+from benchmarks.kernels import consistency
 from diffwave.config import MelConfig
 from diffwave.kernels import native_consistency
 from diffwave.mel.consistency import MelConsistency
@@ -40,12 +40,12 @@ def test_figures_make_a_page() -> None:
         assert 0 < found[name]["low"] <= found[name]["median"] <= found[name]["high"]
         assert len(found[name]["values"]) == 3
     pairs = zip(found["pytorch"]["values"], found["kernel"]["values"], strict=True)
-    assert found["ratio"]["values"] == tuple(slow / fast for slow, fast in pairs)
+    assert found["ratio"]["values"] == [slow / fast for slow, fast in pairs]
     assert found["distances"]["kernel"] == pytest.approx(found["distances"]["pytorch"], rel=0.01)
 
     case = {"seconds": 1, "threads": 2, "distances": {"pytorch": 0.02, "kernel": 0.021}}
     case |= {"pytorch": _spread(4e-4), "kernel": _spread(1e-4), "ratio": _spread(4.0)}
-    where = {"processor": "p", "cores": 2, "python": "3", "torch": "2"}
+    where = {"processor": "p", "cores": 2, "system": "s", "python": "3", "torch": "2"}
     results = {"command": "c", "cases": [case], "environment": where, "iterations": 60, "rounds": 3}
     text = consistency.page(results | {"load": 1.26})
     assert "| 1 | 2 | 0.400 (0.200 to 0.800) | 0.100 (0.050 to 0.200) | 4.0 (2.0 to 8.0) | 100 |" in text

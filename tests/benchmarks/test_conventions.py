@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import conventions
+from benchmarks import conventions
 
 PAGES = Path(__file__).resolve().parent.parent.parent / "docs" / "benchmarks"
 

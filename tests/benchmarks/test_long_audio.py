@@ -11,9 +11,9 @@ import pytest
 import soundfile
 import torch
 
-import long_audio
+from benchmarks import long_audio
+from benchmarks.long_audio import LIMIT_GIB, page, picture
 from diffwave.vocoder import Vocoder
-from long_audio_page import LIMIT_GIB, page, picture
 
 
 def test_a_recording_is_as_long_as_asked_and_repeats_the_utterance(tmp_path: Path) -> None:
@@ -32,7 +32,7 @@ def test_each_length_is_measured_in_a_process_of_its_own(tiny_checkpoint: Path) 
         # PyTorch alone holds tens of MiB, and three seconds of audio are no gigabyte.
         assert row["own"] > 50 << 20
         assert 0 <= row["grown"] < 1 << 30
-        assert row["rtf"] == pytest.approx(row["seconds"] / (60 * row["minutes"]))
+        assert row["rtf"] < row["seconds"] / (60 * row["minutes"] - 2)
 
 
 def test_a_process_that_fails_is_no_figure(tmp_path: Path) -> None:
@@ -66,14 +66,15 @@ def _figures() -> dict[str, Any]:
         ],
         "load": 0.1,
         "threads": 1,
-        "machine": {"processor": "A processor", "cores": 2, "python": "3.11", "torch": "2.14"},
+        "command": "x",
+        "environment": {"processor": "A", "cores": 2, "system": "s", "python": "3.11", "torch": "2.14"},
     }
 
 
 def test_page_and_picture(tmp_path: Path) -> None:
-    text = page(_figures(), 10.0)
-    assert "| default | 1 | yes | 82 | 0.100 |" in text
-    assert "| BASE | 5 | no | 1321 | 0.250 |" in text
+    text = page(_figures())
+    assert "| default | yes | 1 | 82 | 0.100 |" in text
+    assert "| BASE | no | 5 | 1321 | 0.250 |" in text
     assert "| default | float32 | 0.5 | 0 (same bits) | 0.50 | 0.72 | 0.20 |" in text
     assert "| 7.0e-04 |" in text
     picture(_figures(), tmp_path / "images" / "long-audio.png")
@@ -83,7 +84,7 @@ def test_page_and_picture(tmp_path: Path) -> None:
 def test_the_page_is_that_of_the_figures_and_the_hour_fits() -> None:
     docs = long_audio.ROOT / "docs" / "benchmarks"
     figures = json.loads((docs / "long-audio.json").read_text(encoding="utf-8"))
-    assert (docs / "long-audio.md").read_text(encoding="utf-8") == page(figures, long_audio.CHUNK_SECONDS)
+    assert (docs / "long-audio.md").read_text(encoding="utf-8") == page(figures)
     hours = [row for row in figures["lengths"] if row["minutes"] >= 60]
     assert hours
     assert all(row["grown"] < LIMIT_GIB * 2**30 for row in hours)

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-import quality_page
-import quality_systems
-import quality_tables
+from benchmarks import report
+from benchmarks.quality import page as quality_page
+from benchmarks.quality import systems as quality_systems
+from benchmarks.quality import tables as quality_tables
 from diffwave.audio.file import read_audio
 from diffwave.cli import baseline, synthesize
 from diffwave.config import MelConfig, ModelConfig, SamplingConfig, mel_preset
@@ -46,7 +47,7 @@ def _results(split: str = "val") -> dict[str, Any]:
         "split": split,
         "checkpoint": "default",
         "mel": mel_preset("default").describe(),
-        "command": "python benchmarks/quality.py",
+        "command": "python -m benchmarks.quality",
         "training": {"iterations": 7, "batch_size": 2, "crop_seconds": 0.5, "seconds": 60, "device": "cpu"},
         "environments": {
             system.name: {"processor": "x", "threads": 2, "python": "3", "torch": "2", "device": "cpu"}
@@ -202,11 +203,17 @@ def test_the_floor_has_as_many_iterations_as_the_default() -> None:
     assert count(refined, 6) == 7 + 2 * 3 * 4
 
 
-def test_block_is_replaced_and_the_rest_kept() -> None:
+@pytest.mark.parametrize("name", ["README.md", "docs/results.md"])
+def test_block_is_replaced_where_it_stands_and_the_rest_kept(name: str, tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    for path in (tmp_path / "README.md", tmp_path / "docs/results.md"):
+        path.write_text("no block\n")
     text = "above\n<!-- results: generated -->\nold\n<!-- results: end -->\nbelow\n"
-    once = quality_page.replace_block(text, "results", "new")
-    assert once == "above\n<!-- results: generated -->\nnew\n<!-- results: end -->\nbelow\n"
-    assert quality_page.replace_block(once, "results", "new") == once
+    (tmp_path / name).write_text(text)
+    for _ in range(2):
+        report.write_block("results", "new", tmp_path)
+        assert (tmp_path / name).read_text() == text.replace("old", "new")
+    assert sorted(path.read_text() for path in tmp_path.rglob("*.md"))[1] == "no block\n"
 
 
 def test_griffin_lim_floor_is_aligned_speech() -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-import quality_goals
-from quality_goals import beside_floor, few_calls, limited
-from quality_systems import DEFAULT, FLOOR, FLOORS, GRIFFIN_LIM_60, SHORT_FLOOR
+from benchmarks.quality import goals as quality_goals
+from benchmarks.quality.goals import beside_floor, few_calls, limited
+from benchmarks.quality.systems import DEFAULT, FLOOR, FLOORS, GRIFFIN_LIM_60, SHORT_FLOOR
 
 
 def _score(mean: float | None, low: float | None = None, high: float | None = None) -> dict[str, Any]:

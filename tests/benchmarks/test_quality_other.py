@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
-import quality_other
-import quality_systems
+from benchmarks.quality import other as quality_other
+from benchmarks.quality import systems as quality_systems
 from diffwave.config import ModelConfig
 from diffwave.evaluation.pairs import EvaluationError
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 httpx = pytest.importorskip("httpx", reason="the benchmark's clients")
-serving = pytest.importorskip("serving")
+serving = pytest.importorskip("benchmarks.serving")
 DOCS = Path(__file__).parents[2] / "docs" / "benchmarks"
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from benchmarks.listening import Setting, Spread, crossed, expected, on_scale, simulate
 from diffwave.evaluation.statistics import (
     Interval,
     binomial_p,
@@ -21,8 +22,6 @@ from diffwave.evaluation.statistics import (
     wilcoxon,
     wilson_interval,
 )
-from interval_coverage import Setting, simulate
-from simulated_listeners import Spread, crossed, expected, on_scale
 
 
 def complete(table: np.ndarray) -> tuple[np.ndarray, list[int], list[int]]:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-import peer
+from benchmarks.peers.packages import PeerUnavailableError, install
 
 
 @pytest.fixture(scope="session")
 def lmnt_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """lmnt-com's package in a folder of its own."""
     try:
-        return peer.install_peer(tmp_path_factory.mktemp("lmnt") / "package")
-    except peer.PeerUnavailableError as error:
+        return install("lmnt", tmp_path_factory.mktemp("packages"))
+    except PeerUnavailableError as error:
         pytest.skip(f"needs a package index: {error}")

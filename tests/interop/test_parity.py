@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-import interop_parity
+from benchmarks.peers import parity
 from diffwave.checkpoint.folder import Checkpoint
 from diffwave.interop.importing import import_checkpoint
 from diffwave.vocoder import Vocoder
@@ -18,7 +18,7 @@ from diffwave.vocoder import Vocoder
 TOLERANCE = 1e-4
 
 
-def _agree(figures: interop_parity.Figures, kinds: list[str]) -> None:
+def _agree(figures: parity.Figures, kinds: list[str]) -> None:
     assert figures.keys() == {"mel", *(f"{kind} {count}" for kind in kinds for count in ("one", "two"))}
     for name, row in figures.items():
         assert row["difference"] <= TOLERANCE, (name, row)
@@ -33,9 +33,9 @@ def _agree(figures: interop_parity.Figures, kinds: list[str]) -> None:
     ("params", "frames", "kinds"),
     [
         ({}, 4, ["fast"]),
-        (interop_parity.SMALL, 12, ["fast", "full"]),
+        (parity.SMALL, 12, ["fast", "full"]),
         (
-            interop_parity.SMALL
+            parity.SMALL
             | {"sample_rate": 16000, "n_mels": 40, "n_fft": 2048}
             | {"noise_schedule": torch.linspace(0.01, 0.3, 50).square().tolist()},
             12,
@@ -45,8 +45,8 @@ def _agree(figures: interop_parity.Figures, kinds: list[str]) -> None:
     ids=["BASE", "small", "another mel and a curved schedule"],
 )
 def test_lmnt(lmnt_package: Path, tmp_path: Path, params: dict[str, Any], frames: int, kinds: list[str]) -> None:
-    answer = interop_parity.lmnt_answer(lmnt_package, tmp_path, params, frames, kinds)
-    _agree(interop_parity.lmnt_figures(tmp_path, answer), kinds)
+    answer = parity.lmnt_answer(lmnt_package, tmp_path, params, frames, kinds)
+    _agree(parity.lmnt_figures(tmp_path, answer), kinds)
     checkpoint = import_checkpoint(tmp_path / "model", "lmnt").checkpoint
     assert checkpoint.config.mel.sample_rate == params.get("sample_rate", 22050)
     assert checkpoint.config.diffusion.schedule == ("list" if "noise_schedule" in params else "linear")
@@ -55,27 +55,27 @@ def test_lmnt(lmnt_package: Path, tmp_path: Path, params: dict[str, Any], frames
 
 def test_speechbrain(tmp_path: Path) -> None:
     pytest.importorskip("speechbrain", reason="pip install 'diffwave-vocoder[tts]'")
-    diffusion = interop_parity.speechbrain_model(tmp_path)
-    _agree(interop_parity.speechbrain_figures(tmp_path, diffusion, frames=12), ["fast", "full"])
+    diffusion = parity.speechbrain_model(tmp_path)
+    _agree(parity.speechbrain_figures(tmp_path, diffusion, frames=12), ["fast", "full"])
 
 
 def test_speechbrains_ends_are_mirrored(tmp_path: Path) -> None:
     """With zeros beyond the ends the outputs differ, so the test above would see it."""
     pytest.importorskip("speechbrain", reason="pip install 'diffwave-vocoder[tts]'")
-    interop_parity.speechbrain_model(tmp_path)
+    parity.speechbrain_model(tmp_path)
     checkpoint = import_checkpoint(tmp_path, "speechbrain").checkpoint
     assert checkpoint.config.network.padding == "reflect"
     network = dataclasses.replace(checkpoint.config.network, padding="zeros")
     other = Checkpoint(dataclasses.replace(checkpoint.config, network=network), checkpoint.weights)
     mirrored, zeros = (Vocoder(one, "cpu", "reference") for one in (checkpoint, other))
-    mel = mirrored.mel(interop_parity.speech(22050, 12))
+    mel = mirrored.mel(parity.speech(22050, 12))
     difference = (mirrored.synthesize(mel) - zeros.synthesize(mel)).abs()
     assert difference[: 12 * 128].max() > 10 * TOLERANCE
 
 
 def test_a_diffusion_brings_its_schedule(tmp_path: Path) -> None:
     pytest.importorskip("speechbrain", reason="pip install 'diffwave-vocoder[tts]'")
-    diffusion = interop_parity.speechbrain_model(tmp_path)
+    diffusion = parity.speechbrain_model(tmp_path)
     plain = import_checkpoint(tmp_path, "speechbrain").checkpoint
     longer = type(diffusion)(diffusion.model, 80, diffusion.noise, beta_start=2e-4, beta_end=0.03)
     torch.save(longer.state_dict(), tmp_path / "diffwave.ckpt")
@@ -88,9 +88,9 @@ def test_a_diffusion_brings_its_schedule(tmp_path: Path) -> None:
 def test_an_imported_model_speaks_batches_as_one_by_one(tmp_path: Path) -> None:
     """Mirrored ends are each example's own, wherever the longest one ends."""
     pytest.importorskip("speechbrain", reason="pip install 'diffwave-vocoder[tts]'")
-    interop_parity.speechbrain_model(tmp_path)
+    parity.speechbrain_model(tmp_path)
     vocoder = Vocoder(import_checkpoint(tmp_path, "speechbrain").checkpoint, "cpu")
-    mel = vocoder.mel(interop_parity.speech(22050, 20))
+    mel = vocoder.mel(parity.speech(22050, 20))
     mels = [mel, mel[:, 3:10], mel[:, :1], copy.copy(mel[:, 5:])]
     together = vocoder.synthesize_batch(mels, seed=3)
     for one, wav in zip(mels, together, strict=True):

@@ -1,4 +1,4 @@
-"""The page of ``benchmarks/kernels.py`` with and without figures of a GPU."""
+"""The page of ``benchmarks.kernels`` with and without figures of a GPU."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from kernels_page import page, worst_ratio
-from kernels_roofline import MODELS, layer_costs
+from benchmarks.kernels.page import page, worst_ratio
+from benchmarks.kernels.roofline import MODELS, layer_costs
 
 FOLDER = Path(__file__).parents[2] / "docs" / "benchmarks"
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from benchmarks.listening import expected
 from diffwave.evaluation.statistics import two_way_interval
 from diffwave.listening.analysis import analyze
 from diffwave.listening.ratings import join
@@ -17,7 +18,6 @@ from simulated_listeners import (
     ACR_MEANS,
     MUSHRA_MEANS,
     answer,
-    expected,
     honest_acr,
     honest_mushra,
     honest_pairs,

@@ -394,11 +394,11 @@ def test_metrics_are_taken_as_far_as_they_are_there() -> None:
 def test_the_other_package_learns_from_our_crops_and_speaks(
     root: Path, listed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import peer
+    from benchmarks.peers.packages import PeerUnavailableError, install
 
     try:
-        package = peer.install_peer(tmp_path / "package")
-    except peer.PeerUnavailableError as error:
+        package = install("lmnt", tmp_path)
+    except PeerUnavailableError as error:
         pytest.skip(str(error))
     monkeypatch.setattr("ablation.systems.METRICS", ("pesq_wb", "real_time_factor"))
     monkeypatch.setattr("ablation.laboratory.FLOORS", ())

@@ -14,8 +14,8 @@ from ablation.variants import LMNT, Variant
 from diffwave.checkpoint.provenance import commit
 from diffwave.errors import UserError, one_line
 
-sys.path.insert(0, str(ROOT / "benchmarks"))  # that know which machine this is
-from machine import environment
+sys.path.insert(0, str(ROOT))
+from benchmarks.report import environment
 
 
 def run_all(laboratory: Laboratory, variants: list[Variant], seeds: list[int], package: Path | None) -> int:

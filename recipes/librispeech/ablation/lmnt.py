@@ -22,8 +22,9 @@ from ablation.settings import ROOT, STEPS, Laboratory, read, write
 from ablation.training import VariantError
 from diffwave.config import MelConfig, TrainingConfig, mel_preset
 
-sys.path.insert(0, str(ROOT / "benchmarks"))  # that know how to install the package and to talk to its process
-from peer import PEER_VERSION, PeerUnavailableError, Runner, check_version, install_peer
+sys.path.insert(0, str(ROOT))
+from benchmarks.peers.packages import PACKAGES, PeerUnavailableError, check_version, install
+from benchmarks.peers.processes import Process
 
 MEL = dataclasses.replace(mel_preset("lmnt-22k"), sample_rate=16000, f_max=8000.0)
 # The same mel, but for its clipping, with a logarithm that consistency can undo: -100 dB of it are 1e-4.
@@ -32,24 +33,22 @@ _BLOCK_SECONDS = 10.0
 _MOST_BATCHES = 64
 
 
-def start(laboratory: Laboratory, package: Path | None, seed: int) -> Runner:
+def start(laboratory: Laboratory, package: Path | None, seed: int) -> Process:
     """Install the package into the results' folder unless it is there, and start its process.
 
     Raises:
         VariantError: if it cannot be had.
     """
-    folder = package or laboratory.output / "peers" / "lmnt"
     try:
-        if package is None and not (folder / "diffwave").is_dir():
-            install_peer(folder)
-        check_version(folder)
+        if package is None:
+            package = install("lmnt", laboratory.output / "peers")
+        check_version("lmnt", package)
     except PeerUnavailableError as error:
         raise VariantError(str(error)) from None
-    arguments = ["--device", laboratory.device, "--seed", str(seed)]
-    return Runner("peer", folder, laboratory.threads, arguments, str(Path(__file__).with_name("lmnt_runner.py")))
+    return Process("lmnt", package, laboratory.threads, laboratory.device, seed)
 
 
-def train(runner: Runner, seed: int, laboratory: Laboratory) -> dict[str, Any]:
+def train(runner: Process, seed: int, laboratory: Laboratory) -> dict[str, Any]:
     """Train under the budget, or find what was trained under the same conditions; the checkpoint is ``weights.pt``.
 
     Raises:
@@ -72,7 +71,7 @@ def train(runner: Runner, seed: int, laboratory: Laboratory) -> dict[str, Any]:
         "seconds": round(seconds, 1),
         "last_loss": loss,
         "parameters": parameters,
-        "package": f"diffwave {PEER_VERSION}",
+        "package": PACKAGES["lmnt"][0],
     }
     write(run_dir / "trained.json", {"request": request, "training": training})
     return training
@@ -87,7 +86,7 @@ def _config(seed: int, laboratory: Laboratory) -> TrainingConfig:
 
 
 def _spend(
-    runner: Runner, config: TrainingConfig, folder: Path, laboratory: Laboratory
+    runner: Process, config: TrainingConfig, folder: Path, laboratory: Laboratory
 ) -> tuple[int, float, float | None]:
     """Train in blocks until the budget is over; returns iterations, seconds and the last loss."""
     from diffwave.corpus.selection import training_and_validation
@@ -102,7 +101,7 @@ def _spend(
             return done, seconds, loss
         batches = [_batch(dataset, done + i, config.train.batch_size) for i in range(count)]
         torch.save(batches, folder / "batches.pt")
-        answer = _ask(runner, action="train", batches=str(folder / "batches.pt"))
+        answer = _ask(runner, action="train_on", batches=str(folder / "batches.pt"))
         (folder / "batches.pt").unlink()
         # The first block is slower than all others: it says how long a block may be, not how fast the rest is.
         done, seconds, loss = done + count, seconds + answer["seconds"], answer["loss"]
@@ -130,7 +129,7 @@ def _batch(dataset: Any, index: int, size: int) -> dict[str, Tensor]:
     return {"audio": wav[:, context:-context].contiguous(), "spectrogram": mel.contiguous()}
 
 
-def synthesize(runner: Runner, seed: int, laboratory: Laboratory) -> dict[str, Path]:
+def synthesize(runner: Process, seed: int, laboratory: Laboratory) -> dict[str, Path]:
     """Copy synthesis of the recordings; returns the folders of the network alone and of the consistent outputs."""
     from diffwave.audio.file import read_audio, write_wav
     from diffwave.mel.consistency import MelConsistency
@@ -141,7 +140,7 @@ def synthesize(runner: Runner, seed: int, laboratory: Laboratory) -> dict[str, P
     padded = {name: torch.nn.functional.pad(wav, (0, -len(wav) % MEL.hop_length)) for name, wav in wavs.items()}
     torch.save({name: _mel(wav, MEL) for name, wav in padded.items()}, run_dir / "mels.pt")
     files = {"mels": str(run_dir / "mels.pt"), "output": str(run_dir / "wavs.pt")}
-    answer = _ask(runner, action="synthesize", folder=str(run_dir), **files)
+    answer = _ask(runner, action="speak", folder=str(run_dir), **files)
     outputs = torch.load(run_dir / "wavs.pt", weights_only=True)
     consistency = MelConsistency(MelSpectrogram(OPEN_MEL))
     folders = {name: run_dir / name for name in ("alone", "consistent")}
@@ -149,7 +148,7 @@ def synthesize(runner: Runner, seed: int, laboratory: Laboratory) -> dict[str, P
     for name, output in outputs.items():
         begun = time.perf_counter()
         nearer = consistency(output.unsqueeze(0), _mel(padded[name], OPEN_MEL).unsqueeze(0), laboratory.consistency)[0]
-        seconds = {"alone": answer["seconds"][name]}
+        seconds = {"alone": answer["seconds_of"][name]}
         seconds["consistent"] = seconds["alone"] + time.perf_counter() - begun
         for kind, wav in (("alone", output), ("consistent", nearer)):
             folders[kind].mkdir(exist_ok=True)
@@ -168,11 +167,9 @@ def _mel(wav: Tensor, config: MelConfig) -> Tensor:
     return mel
 
 
-def _ask(runner: Runner, **request: str) -> dict[str, Any]:
+def _ask(runner: Process, **request: str) -> dict[str, Any]:
     """Ask the process; raises VariantError if it has died or could not."""
-    answer = runner.exchange(request)
-    if answer is None:
-        raise VariantError(f"lmnt-com: its process ended with exit code {runner.process.wait()}")
+    answer = runner.request(**request)
     if "error" in answer:
         raise VariantError(f"lmnt-com: {answer['error']}")
     return answer

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import shutil
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ablation.settings import METRICS, STEPS, Laboratory
 from ablation.training import VariantError
-from diffwave.cli.main import main as diffwave
 from diffwave.evaluation.metrics import METRICS as KNOWN
 from diffwave.evaluation.metrics import choose
 from diffwave.evaluation.pairs import match
@@ -79,12 +78,11 @@ def make_floor(floor: Floor, laboratory: Laboratory) -> Path:
 def _speak(command: list[str], folder: Path) -> None:
     """Run a command of diffwave into a fresh folder."""
     shutil.rmtree(folder, ignore_errors=True)
-    said = io.StringIO()
-    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
-        code = diffwave([*command, "--output", str(folder)])
-    if code:
-        line = (said.getvalue().strip().splitlines() or ["nothing"])[-1]
-        raise VariantError(f"diffwave {command[0]}: exit code {code}; {line}")
+    command = [sys.executable, "-m", "diffwave", *command, "--output", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        line = (done.stderr.strip().splitlines() or ["nothing"])[-1]
+        raise VariantError(f"diffwave {command[3]}: exit code {done.returncode}; {line}")
 
 
 def score(folders: dict[str, Path], laboratory: Laboratory) -> dict[str, dict[str, dict[str, Any]]]:

@@ -1,0 +1,224 @@
+"""Measure a training step: BASE beside lmnt-com's ``diffwave``, and the default model through the C kernel.
+
+    python -m benchmarks.peers.training [--only SECTION ...] [--threads N] [--device cpu|cuda] [--peers FOLDER]
+
+Writes ``docs/benchmarks/training.json`` (every figure) and ``docs/benchmarks/training.md``. A section that is measured
+again replaces its old figures, those of the throughput for its device alone. A missed target is no failure of the
+program; loss or gradients that differ from the other package's are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import default_collate
+
+from benchmarks.peers.base import difference, rms
+from benchmarks.peers.packages import PACKAGES, PeerUnavailableError, install
+from benchmarks.peers.processes import Answer, Process, processes, speed, take_turns
+from benchmarks.peers.training_kernel import kernel
+from benchmarks.peers.training_page import agrees, page
+from benchmarks.report import DOCUMENTS, SPEECH, read, spread, stamp, write
+from diffwave.audio.file import read_audio, write_wav
+from diffwave.config import BASE, DataConfig, ModelConfig, mel_preset
+from diffwave.config.document import to_dict
+from diffwave.corpus.selection import find_utterances
+from diffwave.mel.spectrogram import MelSpectrogram
+from diffwave.network.diffwave import DiffWave
+from diffwave.training.crops import CropDataset, Crops
+
+FRAMES = 62
+# Package and mode, by device. The other package's float16 is CUDA's autocast; on a CPU it changes nothing.
+TURNS = {
+    "cpu": ("peer float32", "ours float32", "ours bfloat16", "ours float32 compiled", "ours bfloat16 compiled"),
+    "cuda": ("peer float32", "peer float16", "ours float32", "ours bfloat16", "ours bfloat16 compiled"),
+}
+TOLERANCE = 1e-5
+_STEPS = {"cpu": 1, "cuda": 20}
+
+
+def throughput(options: argparse.Namespace) -> dict[str, Any]:
+    """The section ``throughput``, for one device."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        package = install("lmnt", options.peers or folder)
+        setting, steps = prepare(folder, options.batch), _STEPS[options.device]
+        with processes({"lmnt": package}, options.threads, options.device) as running:
+            equality = compare(running, folder)
+            timing = measure(running, TURNS[options.device], options.rounds, steps)
+    setting |= {"threads": options.threads, "rounds": options.rounds, "steps": steps}
+    setting["peer"] = PACKAGES["lmnt"][0].split("==")[1]
+    rates = {name: spread(setting["batch"] * steps / s for s in t["values"]) for name, t in timing["seconds"].items()}
+    return {"setting": setting, "equality": equality, **timing, "crops_per_second": rates}
+
+
+def prepare(folder: Path, batch: int, frames: int = FRAMES) -> dict[str, Any]:
+    """Write weights, a batch of speech, noise and steps; returns what the comparison is about.
+
+    The crops come through our own data path; both packages get them in memory. The other package's mel is ours too, of
+    the same convention: it would read it from a file that its preparation has written.
+    """
+    model = dataclasses.replace(BASE, mel=mel_preset("lmnt-22k"))
+    rate = model.mel.sample_rate
+    for source in SPEECH:
+        path = folder / "corpus" / source.stem / "000.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_wav(path, read_audio(source, rate).wav, rate)
+    utterances = find_utterances(DataConfig(root=str(folder / "corpus")), rate)
+    dataset = CropDataset(utterances, model.mel, frames, seed=0)
+    crops = default_collate([dataset[number] for number in range(batch)])
+    torch.save(_inputs(model, dataset, crops), folder / "inputs.pt")
+    return {"batch": batch, "frames": frames, "samples": dataset.crop, "sample_rate": rate}
+
+
+def _inputs(model: ModelConfig, dataset: CropDataset, crops: Crops) -> dict[str, Any]:
+    """What both processes load."""
+    context, hop = dataset.context, model.mel.hop_length
+    audio = crops.wav[:, context:-context].contiguous()
+    spectrogram = MelSpectrogram(model.mel)(crops.wav)[..., context // hop : -(context // hop)].contiguous()
+    generator = torch.Generator().manual_seed(0)
+    return {
+        "model": to_dict(model),
+        "weights": weights(model),
+        "wav": crops.wav,
+        "audio": audio,
+        "spectrogram": spectrogram,
+        "noise": torch.randn(audio.shape, generator=generator),
+        "steps": torch.randint(0, model.diffusion.steps, audio.shape[:1], generator=generator),
+    }
+
+
+def weights(model: ModelConfig) -> dict[str, Tensor]:
+    """Random weights; a new network's output layer is zero, and nothing before it would have a gradient."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = DiffWave(model)
+        nn.init.kaiming_normal_(network.output_projection.weight)
+    return network.state_dict()
+
+
+def compare(running: dict[str, Process], folder: Path) -> dict[str, Any]:
+    """One step of each with the same weights, batch, noise and steps: loss and gradients.
+
+    The gradient of L1 jumps where an error is zero. An error within rounding of it may have one sign here and the
+    other there, which moves gradients by two parts in as many as there are samples: little in a whole batch.
+    """
+    found = []
+    for role in ("lmnt", "ours"):
+        running[role].ask("load_batch", inputs=str(folder / "inputs.pt"))
+        running[role].ask("learn", output=str(folder / f"{role}.pt"))
+        found.append(torch.load(folder / f"{role}.pt", weights_only=True))
+    peer, own = found
+    if peer["gradients"].keys() != own["gradients"].keys():
+        raise RuntimeError("the two networks have parameters of different names")
+    pairs = {name: (value, own["gradients"][name]) for name, value in peer["gradients"].items()}
+    largest = max(pairs, key=lambda name: difference(*pairs[name]))
+    everything = torch.cat([value.flatten() for value in peer["gradients"].values()])
+    return {
+        "tolerance": TOLERANCE,
+        "loss": {"peer": float(peer["loss"]), "ours": float(own["loss"])},
+        "loss_difference": difference(peer["loss"], own["loss"]),
+        "parameters": everything.numel(),
+        "gradient_difference": difference(*pairs[largest]),
+        "gradient_difference_in": largest,
+        "gradient_largest": float(everything.abs().max()),
+        "gradient_rms": rms(everything),
+    }
+
+
+def measure(running: dict[str, Process], turns: tuple[str, ...], rounds: int, steps: int) -> dict[str, Any]:
+    """Train in turn; ratios are beside each way in which the other package runs."""
+    before = os.getloadavg()[0]
+
+    def turn(name: str) -> Callable[[bool], Answer]:
+        role, mode = name.split(" ", 1)
+        process = running["lmnt" if role == "peer" else role]
+
+        def run(first: bool) -> Answer:
+            answer = process.request("train", mode=mode, steps=steps)
+            return {"warm_up": answer["seconds"]} if first and "error" not in answer else answer
+
+        return run
+
+    rows = take_turns({name: turn(name) for name in turns}, rounds)
+    ran = {name: row for name, row in rows.items() if "error" not in row}
+    failed = {name: row["error"] for name, row in rows.items() if "error" in row}
+    bases = [name for name in ran if name.startswith("peer")]
+    if not bases:
+        raise RuntimeError(f"the other package did not train: {failed}")
+    ours = [name for name in ran if name.startswith("ours")]
+    return {
+        "load_before": round(before, 2),
+        "warm_up": {name: row["warm_up"] for name, row in ran.items()},
+        "failed": failed,
+        "seconds": {name: spread(row["seconds"]) for name, row in ran.items()},
+        "speed_ratio": {base: {name: speed(ran[base], ran[name]) for name in ours} for base in bases},
+    }
+
+
+SECTIONS: dict[str, tuple[Callable[[argparse.Namespace], dict[str, Any]], tuple[str, ...]]] = {
+    "throughput": (throughput, ("device", "threads", "batch", "rounds")),
+    "kernel": (kernel, ("threads", "kernel_rounds")),
+}
+
+
+def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), metavar="SECTION")
+    add("--output", type=Path, default=DOCUMENTS, help="folder of the two files")
+    add("--device", choices=("cpu", "cuda"), default="cpu", help="for the throughput")
+    add("--threads", type=int, default=torch.get_num_threads())
+    add(
+        "--peers",
+        type=Path,
+        metavar="FOLDER",
+        help="folder of other projects' packages; without it, installed for once",
+    )
+    add("--batch", type=int, default=16, help=f"crops of {FRAMES} frames, for the throughput")
+    add("--rounds", type=int, default=3, help="of the throughput, after one to warm up")
+    add("--kernel-rounds", type=int, default=15, help="of the kernel, after two to warm up")
+    return parser.parse_args(arguments)
+
+
+def command(name: str, options: argparse.Namespace) -> str:
+    """What measures a section again with the same options; folders of this machine are left out."""
+    words = [f"--{key.replace('_', '-')} {getattr(options, key)}" for key in SECTIONS[name][1]]
+    return " ".join([f"python -m benchmarks.peers.training --only {name}", *words])
+
+
+def merged(results: dict[str, Any], name: str, device: str, section: dict[str, Any]) -> dict[str, Any]:
+    """The results with a section in its place; figures of a CPU and of a GPU stand side by side."""
+    if name == "throughput":
+        section = {**results.get(name, {}), device: section}
+    return {key: section if key == name else results[key] for key in SECTIONS if key == name or key in results}
+
+
+def main() -> None:
+    """Measure section after section, and write both files after each."""
+    options = parse_options()
+    results = read(options.output / "training.json")
+    for name in options.only:
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        try:
+            section = stamp(command(name, options), options.device) | SECTIONS[name][0](options)
+        except PeerUnavailableError as error:
+            sys.exit(f"training: {error}")
+        results = merged(results, name, options.device, section)
+        write("training", results, page(results), options.output)
+    if not all(agrees(found["equality"]) for found in results.get("throughput", {}).values()):
+        sys.exit("training: loss or gradients differ from the other package's by more than the tolerance")
+
+
+if __name__ == "__main__":
+    main()
