@@ -35,27 +35,27 @@ DATA ?= data/LibriSpeech
 results: install
 	mkdir -p docs/images
 	$(BIN)/diffwave show-diffusion diffwave/assets/utterance.flac --output docs/images/diffusion.png --force
-	$(BIN)/python benchmarks/quality.py --data $(DATA) --split val
+	$(BIN)/python -m benchmarks.quality --data $(DATA) --split val
 
 # Rewrites docs/results.*, the final page, and the README's tables: of the test split, and of the corpora in OTHER (a
 # folder for each); most of an hour with the machine to itself. After an interruption RESUME=1 keeps what was made by the same command and checkpoint.
 OTHER ?=
 RESUME ?=
 results-test: install
-	$(BIN)/python benchmarks/quality.py --data $(DATA) --split test $(if $(OTHER),--other $(OTHER)) $(if $(RESUME),--resume)
+	$(BIN)/python -m benchmarks.quality --data $(DATA) --split test $(if $(OTHER),--other $(OTHER)) $(if $(RESUME),--resume)
 
 # How fast synthesis is, beside other vocoders: rewrites docs/benchmarks/synthesis.*; a quarter of an hour with the
 # machine to itself. The other projects' packages are kept in PEERS, if that is set: make bench PEERS=peers
 PEERS ?=
 WITH_PEERS = $(if $(PEERS),--peers $(PEERS))
 bench: install
-	$(BIN)/python benchmarks/synthesis.py $(WITH_PEERS)
+	$(BIN)/python -m benchmarks.peers.synthesis $(WITH_PEERS)
 
 # The same on a CUDA GPU, after the kernels and the training step, of which synthesis.md takes figures over.
 bench-gpu: install
-	$(BIN)/python benchmarks/kernels.py
-	$(BIN)/python benchmarks/training.py --only throughput --device cuda $(if $(wildcard $(PEERS)/lmnt/diffwave),--peer $(PEERS)/lmnt)
-	$(BIN)/python benchmarks/synthesis.py --sections peers,ours --device cuda $(WITH_PEERS)
+	$(BIN)/python -m benchmarks.kernels
+	$(BIN)/python -m benchmarks.peers.training --only throughput --device cuda $(WITH_PEERS)
+	$(BIN)/python -m benchmarks.peers.synthesis --device cuda $(WITH_PEERS)
 
 clean:
 	rm -rf $(VENV) outputs build *.egg-info

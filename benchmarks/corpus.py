@@ -224,9 +224,9 @@ def page(results: dict[str, Any]) -> str:
             "a worker for each output do not depend on that.",
             "",
             f"{UTTERANCES} utterances of {SECONDS} s, the packaged checkpoint as it is, one thread to a worker. "
-            f"Outputs per second in the last two thirds of a run, median of {results['repeats']} runs that took turns, and "
-            "their range; seconds until the first output, in which workers (and Ray) start and load PyTorch and the "
-            "model:",
+            f"Outputs per second in the last two thirds of a run, median of {results['repeats']} runs that took "
+            "turns, and their range; seconds until the first output, in which workers (and Ray) start and load PyTorch "
+            "and the model:",
             "",
             *table(header, rates),
             "",

@@ -5,7 +5,7 @@ fall in step within a pitch period. Audio whose phases were made up from magnitu
 that, which is heard as a metallic or reverberant voice, while PESQ, STOI and mel distances hardly move. The measure
 compares bands of one signal with each other, so that gain, polarity, delay and mild group delay leave it as it is, and
 so does a vocoder that puts its pulses elsewhere than the recording; that is why it can judge audio made from a mel.
-``benchmarks/columns.py`` measures all of this.
+``python -m benchmarks.columns`` measures all of this.
 """
 
 from __future__ import annotations

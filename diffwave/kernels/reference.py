@@ -16,7 +16,7 @@ from torch import Tensor
 from diffwave.kernels.layers import ResidualLayer, Stack
 
 # Projections of the condition are kept between calls up to this size: about a minute of the packaged model, 4 s
-# of BASE. Faster or even wherever it was measured (docs/benchmarks/peer.md).
+# of BASE. Faster or even wherever it was measured (docs/benchmarks/synthesis.md).
 CACHE_BYTES = 1 << 30
 
 
