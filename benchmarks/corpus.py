@@ -22,7 +22,6 @@ from typing import Any
 
 import soundfile
 import torch
-from torch import Tensor
 
 from benchmarks.report import ROOT, SPEECH, measured, said, spread, stamp, table, write
 from diffwave.bulk.cluster import LOCAL, Cluster
@@ -76,23 +75,14 @@ def corpus(folder: Path) -> Path:
     return folder
 
 
-def read_speech(vocoder: Vocoder, path: Path) -> tuple[Tensor, int, list[str]]:
-    """The mel of a recording, its samples, and no notes."""
-    wav = torch.from_numpy(soundfile.read(path, dtype="float32")[0])
-    return vocoder.mel(wav), len(wav), []
-
-
 def run(source: Path, output: Path, make_pool: Callable[[Setup], Pool], clock: Clock) -> dict[str, Any]:
     """Synthesize the corpus; seconds until the first output, outputs per second, and a hash of all.
 
     The rate is that of the last two thirds: a second worker begins later than the first.
     """
-    # Workers import the function by its name, and do not run this file.
-    from benchmarks.corpus import read_speech
-
     order = Order(read_plan(source, output, "wav"), Shard(), REQUEST, output)
     begun = time.time()
-    result = synthesize_corpus(order, read_speech, make_pool, clock)
+    result = synthesize_corpus(order, make_pool, clock)
     ended = time.time()
     times = sorted(clock.times)
     later = times[len(times) // 3 :]

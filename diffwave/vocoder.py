@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from diffwave.checkpoint.folder import DEFAULT, CheckpointError, checkpoint_folder, load_checkpoint
-from diffwave.config import ModelConfig, SamplingConfig
-from diffwave.config.sampling import chosen_sampling
+from diffwave.config import AS_TRAINED, ModelConfig, SynthesisOptions
 from diffwave.devices import in_pieces, pick_device
-from diffwave.diffusion import DiffusionProcess, NoiseSchedule, Prior, Sampler
+from diffwave.diffusion import DiffusionProcess, NoiseSchedule, Prior
 from diffwave.kernels.dispatch import choose
+from diffwave.mel.consistency import MelConsistency
 from diffwave.mel.parts import mel_parts
 from diffwave.mel.spectrogram import MelSpectrogram, MelWarning
 from diffwave.network.protocol import VocoderModel
 from diffwave.synthesis.blockwise import Synthesis
-from diffwave.synthesis.denoising import Denoiser, make_sampler
+from diffwave.synthesis.denoising import Denoiser
 from diffwave.synthesis.graphs import Graphs
+from diffwave.synthesis.resolved import ResolvedSynthesis, choosing, resolve
 
 # A "batch" of more examples than this, each of fewer samples, is soundfile's [N, channels].
 _MOST_CHANNELS = 16
@@ -30,6 +34,13 @@ _ENOUGH_FRAMES = 64
 
 # (index of the step just done, counting down to 0; state as a waveform [B, N]; clean estimate [B, N])
 StepCallback = Callable[[int, Tensor, Tensor], None]
+
+
+@dataclass(frozen=True)
+class _Watched(SynthesisOptions):
+    """The same, and who is shown every step."""
+
+    callback: StepCallback | None = None
 
 
 class Vocoder:
@@ -46,7 +57,7 @@ class Vocoder:
     Raises:
         BackendError: if a backend is named that cannot run on the device, or not in the precision that is named.
 
-    ``backend`` and ``precision`` tell what was chosen.
+    ``backend`` and ``precision`` tell what was chosen; ``options`` are how it speaks unless told otherwise.
 
     >>> vocoder = Vocoder.from_pretrained(device="cpu")
     >>> mel = vocoder.mel(torch.zeros(16000))
@@ -75,6 +86,7 @@ class Vocoder:
         self.front_end = MelSpectrogram(self.config.mel).to(self.device)
         self.schedule = NoiseSchedule.from_config(self.config.diffusion)
         self.process = DiffusionProcess(self.schedule, self.config.network.parameterization)
+        self.options = AS_TRAINED
         self._denoiser = Denoiser.on(self.device, self.network, self.process, choice)
         self._graphs = Graphs.on(self.device, self._denoiser) if graphs and self.device.type == "cuda" else None
 
@@ -144,74 +156,51 @@ class Vocoder:
         mel = torch.cat(list(mel_parts(self.front_end, [batch])), dim=-1)
         return mel[0] if wav.ndim == 1 else mel
 
-    def settings(
-        self, consistency: int | None = None, at: str | None = None, refinements: int | None = None
-    ) -> SamplingConfig:
-        """The checkpoint's settings of sampling with what a caller asks for.
-
-        Args:
-            consistency, at, refinements: see :meth:`synthesize`.
+    def with_options(self, options: SynthesisOptions) -> Vocoder:
+        """The same vocoder, which speaks in another way unless told otherwise; networks and graphs are shared.
 
         Raises:
-            ValueError: for impossible numbers, an unknown place, or refinements without a refiner.
+            ValueError: for options that cannot be with this model.
         """
-        if self.refiner is None and isinstance(refinements, int) and refinements > 0:
-            raise ValueError(f"refinements: expected 0, for this model has no refiner; got {refinements}")
-        return chosen_sampling(self.config.sampling, consistency, at, refinements)
+        self.resolve(options)
+        other = copy.copy(self)
+        other.options = options
+        return other
 
-    def sampler(
-        self,
-        steps: int | str | None = None,
-        sampler: str | None = None,
-        consistency: int | None = None,
-        consistency_at: str | None = None,
-    ) -> Sampler:
-        """The way back from noise.
-
-        Args:
-            steps: number of network calls, ``"full"`` for as many as there are trained steps; the checkpoint's own if
-                not given.
-            sampler: ``ddpm``, ``ddim``, ``renoise``, ``dpm++`` or ``midpoint``; the checkpoint's own if not given.
-            consistency, consistency_at: see :meth:`synthesize`; a checkpoint may have other schedules with them than
-                for the network alone.
+    def resolve(self, options: SynthesisOptions | None = None) -> ResolvedSynthesis:
+        """What options come to with this model; its own way if none are given.
 
         Raises:
-            ValueError: for an impossible number of steps or an unknown sampler.
+            ValueError: for an impossible number of steps, an unknown sampler or place, refinements without a refiner,
+                or consistency with mels whose logarithm cannot be undone.
         """
-        settings = self.settings(consistency, consistency_at)
-        return make_sampler(settings, self.schedule, steps, sampler)
+        wanted = self.options if options is None else options
+        resolved = resolve(wanted, self.config.sampling, self.schedule, self.refiner is not None)
+        if resolved.sampling.consistency_iterations:
+            MelConsistency(self.front_end)
+        return resolved
 
-    def synthesize(
-        self,
-        mel: Tensor,
-        steps: int | str | None = None,
-        sampler: str | None = None,
-        seed: int = 0,
-        consistency: int | None = None,
-        callback: StepCallback | None = None,
-        consistency_at: str | None = None,
-        refinements: int | None = None,
-    ) -> Tensor:
-        """Turn a mel into a waveform.
+    def record(self, resolved: ResolvedSynthesis) -> dict[str, Any]:
+        """What outputs depend on beside checkpoint and mel, ready for JSON."""
+        ran = {"device": str(self.device), "backend": self.backend, "precision": self.precision}
+        return {**resolved.record(), **ran}
+
+    @choosing(_Watched)
+    def synthesize(self, mel: Tensor, options: _Watched) -> Tensor:
+        """Turn a mel into a waveform: ``synthesize(mel)``, or ``synthesize(mel, steps=6, seed=1)``.
 
         Args:
             mel: log-mel in this model's convention, shape ``[M, F]`` or ``[B, M, F]``.
-            steps, sampler: see :meth:`sampler`.
-            seed: of the noise, which is a function of seed and position only: the same for every example.
-            consistency: iterations of :class:`MelConsistency` on the result; the checkpoint's own if not given. 0 is
-                the network alone, from pure noise.
-            callback: called after every step with its index and, as waveforms ``[B, N]``, the state and the estimate
-                of the clean signal. The mel is then one block, however long (:mod:`diffwave.synthesis.blockwise`).
-            consistency_at: where else consistency works, ``end``, ``steps`` or ``warm`` (``synthesis.guidance``); the
-                checkpoint's own if not given.
-            refinements: rounds of the refiner after consistency (``network.refiner``); the checkpoint's own if
-                not given, 0 leaves it out.
+            options: the fields of :class:`~diffwave.config.SynthesisOptions`, each by its name or in their order; and
+                ``callback``, called after every step with its index and, as waveforms ``[B, N]``, the state and the
+                estimate of the clean signal. The mel is then one block, however long
+                (:mod:`diffwave.synthesis.blockwise`).
 
         Returns:
             Waveform, shape ``[N]`` or ``[B, N]``, ``N = F * hop_length``, on the vocoder's device.
 
         Raises:
-            ValueError: if the mel cannot be of this model's convention.
+            ValueError: if the mel cannot be of this model's convention, or the options not of this model.
             MemoryError: if an example does not fit into memory, even alone.
 
         Warns:
@@ -224,7 +213,7 @@ class Vocoder:
         if len(batch) == 0:
             raise ValueError(f"synthesize: expected at least one example; got a mel of shape {list(mel.shape)}")
         batch = self._checked(batch)
-        synthesis = self._synthesis(steps, sampler, seed, consistency, consistency_at, refinements)
+        synthesis, callback = self._synthesis(options), options.callback
 
         def run(piece: Sequence[Tensor]) -> list[Tensor]:
             examples = torch.cat(list(piece))
@@ -241,21 +230,13 @@ class Vocoder:
         wavs = made.clone()  # of inference mode's own tensors none could be changed in place
         return wavs[0] if mel.ndim == 2 else wavs
 
-    def synthesize_batch(
-        self,
-        mels: list[Tensor],
-        steps: int | str | None = None,
-        sampler: str | None = None,
-        seed: int = 0,
-        consistency: int | None = None,
-        consistency_at: str | None = None,
-        refinements: int | None = None,
-    ) -> list[Tensor]:
+    @choosing(SynthesisOptions)
+    def synthesize_batch(self, mels: list[Tensor], options: SynthesisOptions) -> list[Tensor]:
         """Turn mels of different lengths into waveforms, in one batch; each as if it were alone.
 
         Args:
             mels: log-mels ``[M, F_i]``.
-            steps, sampler, seed, consistency, consistency_at, refinements: see :meth:`synthesize`.
+            options: as for :meth:`synthesize`.
 
         Returns:
             Waveforms ``[F_i * hop_length]``. They equal those of :meth:`synthesize`: on a CPU to the bit as far as was
@@ -267,11 +248,10 @@ class Vocoder:
         if not mels:
             return []
         if len(mels) == 1:
-            alone = self.synthesize(mels[0], steps, sampler, seed, consistency, None, consistency_at, refinements)
-            return [alone]
+            return [self.with_options(options).synthesize(mels[0])]
         batch = [mel.to(self.device, torch.float32) for mel in mels]
         batch = [self._checked(mel.unsqueeze(0))[0] for mel in batch]
-        synthesis = self._synthesis(steps, sampler, seed, consistency, consistency_at, refinements)
+        synthesis = self._synthesis(options)
 
         def run(piece: Sequence[Tensor]) -> list[Tensor]:
             return [wav[0] for wav in synthesis.whole([mel.unsqueeze(0) for mel in piece])]
@@ -280,21 +260,13 @@ class Vocoder:
             made = in_pieces(run, batch, self._release, self._describe)
         return [wav.clone() for wav in made]
 
-    def stream(
-        self,
-        mels: Iterable[Tensor],
-        steps: int | str | None = None,
-        sampler: str | None = None,
-        seed: int = 0,
-        consistency: int | None = None,
-        consistency_at: str | None = None,
-        refinements: int | None = None,
-    ) -> Iterator[Tensor]:
+    @choosing(SynthesisOptions)
+    def stream(self, mels: Iterable[Tensor], options: SynthesisOptions) -> Iterator[Tensor]:
         """Turn a mel into a waveform while it arrives.
 
         Args:
             mels: parts of one log-mel, in order, each ``[M, F_i]`` with any number of frames.
-            steps, sampler, seed, consistency, consistency_at, refinements: see :meth:`synthesize`.
+            options: as for :meth:`synthesize`.
 
         Yields:
             The waveform in pieces ``[n_i]``, as soon as each is known; together ``F * hop_length`` samples. With
@@ -303,7 +275,7 @@ class Vocoder:
         Raises:
             ValueError, MemoryError: as :meth:`synthesize`; for what a part has wrong, when its turn has come.
         """
-        synthesis = self._synthesis(steps, sampler, seed, consistency, consistency_at, refinements)
+        synthesis = self._synthesis(options)
         if isinstance(mels, Tensor):
             raise ValueError("stream: expected parts of a mel, such as [mel]; got one tensor")
         return (piece[0].clone() for piece in synthesis.stream(self._parts(mels)))
@@ -329,19 +301,9 @@ class Vocoder:
         if frames == 0:
             raise ValueError(f"stream: expected a mel [{self.config.mel.n_mels} bands, frames]; got no frames")
 
-    def _synthesis(
-        self,
-        steps: int | str | None,
-        sampler: str | None,
-        seed: int,
-        consistency: int | None,
-        consistency_at: str | None,
-        refinements: int | None,
-    ) -> Synthesis:
-        settings = self.settings(consistency, consistency_at, refinements)
-        way = make_sampler(settings, self.schedule, steps, sampler)
+    def _synthesis(self, options: SynthesisOptions) -> Synthesis:
         model = (self._denoiser, self.front_end, self.config.diffusion)
-        return Synthesis(*model, settings, way, seed, self.refiner, self._graphs)
+        return Synthesis(*model, self.resolve(options), self.refiner, self._graphs)
 
     def _checked(self, mel: Tensor) -> Tensor:
         """Refuse what cannot be a mel; only warn of what looks strange, for it may be a strange recording."""
@@ -349,7 +311,7 @@ class Vocoder:
         try:
             self.front_end.check_convention(mel)
         except ValueError as error:
-            warnings.warn(str(error), MelWarning, stacklevel=3)
+            warnings.warn(str(error), MelWarning, stacklevel=4)  # past the wrapper of `choosing`
         return self.front_end.within_limits(mel)
 
     def _release(self) -> bool:

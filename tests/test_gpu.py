@@ -91,7 +91,7 @@ def test_a_replayed_batch_equals_the_plain_one_and_is_kept() -> None:
 def test_a_replay_does_not_wait_for_the_gpu() -> None:
     vocoder = Vocoder.from_pretrained("default", "cuda")
     mel = vocoder.mel(read_audio(SPEECH).wav[:16000])
-    way = vocoder.sampler()
+    way = vocoder.resolve().sampler
     with torch.inference_mode():
         condition = vocoder._denoiser.condition(mel.unsqueeze(0))
         for _ in range(2):

@@ -15,9 +15,7 @@ import torch
 
 from diffwave.cli.listen import COMMANDS as LISTEN
 from diffwave.cli.main import COMMANDS
-from diffwave.config import MEL_PRESETS
 from diffwave.config.composing import compose_config
-from diffwave.config.sampling import SAMPLERS
 from diffwave.mel.spectrogram import MelWarning
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -94,13 +92,7 @@ def test_names_in_docstrings_exist() -> None:
 
 @pytest.mark.parametrize(("page", "path"), found(r"`((?:diffwave|configs|recipes|benchmarks|tests)/[\w./-]+)`"))
 def test_path_exists(page: str, path: str) -> None:
-    stands_for_any = {"NAME", "CORPUS"} & {part.split(".")[0] for part in path.split("/")}
-    assert stands_for_any or (ROOT / path).exists()
-
-
-def test_every_sampler_and_preset_is_named() -> None:
-    named = set(re.findall(r"`([^`\n]+)`", PAGES["docs/synthesize.md"]))
-    assert named >= {*SAMPLERS, *MEL_PRESETS}
+    assert (ROOT / path).exists()
 
 
 def resolve(name: str) -> object:
@@ -118,8 +110,7 @@ def resolve(name: str) -> object:
 
 
 def test_every_guide_says_in_its_first_sentence_for_whom_it_is() -> None:
-    written = r"docs/[a-z]+\.md|recipes/.*|CONTRIBUTING.md"
-    guides = [name for name in PAGES if re.fullmatch(written, name) and name not in GENERATED]
+    guides = [name for name in PAGES if re.fullmatch(r"docs/[a-z]+\.md", name) and name not in GENERATED]
     assert len(guides) >= 9
     for name in guides:
         assert PAGES[name].split("\n\n")[1].startswith("For whoever "), name
@@ -136,7 +127,7 @@ def test_floors_on_the_page_are_those_that_are_enforced(monkeypatch: pytest.Monk
     there = {
         path.stem for path in (ROOT / "diffwave").iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()
     }
-    assert rooms == there - {"__init__", "__main__", *floors.unfloored()}
+    assert rooms == there - {"__init__", "__main__", "assets"}
 
 
 def test_python_of_the_first_guide_runs() -> None:

@@ -10,7 +10,15 @@ import soundfile
 import torch
 
 from diffwave.checkpoint.folder import Checkpoint, CheckpointError
-from diffwave.config import DiffusionConfig, MelConfig, ModelConfig, NetworkConfig, SamplingConfig, mel_preset
+from diffwave.config import (
+    DiffusionConfig,
+    MelConfig,
+    ModelConfig,
+    NetworkConfig,
+    SamplingConfig,
+    SynthesisOptions,
+    mel_preset,
+)
 from diffwave.dsp.noise import white_noise
 from diffwave.kernels import compiled, dispatch
 from diffwave.kernels.dispatch import BackendError
@@ -107,21 +115,25 @@ def test_as_many_network_calls_as_steps(vocoder: Vocoder, mel: torch.Tensor, ste
 
 
 def test_full_is_every_trained_step(vocoder: Vocoder, mel: torch.Tensor) -> None:
-    assert vocoder.sampler("full").steps.tolist() == list(range(50))
+    assert vocoder.resolve(SynthesisOptions("full")).sampler.steps.tolist() == list(range(50))
     full, fifty = (vocoder.synthesize(mel[:, :4], steps=steps) for steps in ("full", 50))
     torch.testing.assert_close(full, fifty, rtol=1e-4, atol=1e-5)
 
 
 def test_settings_come_from_the_checkpoint_unless_given() -> None:
     paper = build(PAPER)
-    assert len(paper.sampler()) == 6
-    assert paper.sampler().schedule.betas.tolist() == FAST
-    assert paper.sampler().eta == 1
-    assert paper.sampler(sampler="ddim").eta == 0
+    assert len(paper.resolve().sampler) == 6
+    assert paper.resolve().sampler.schedule.betas.tolist() == FAST
+    assert paper.resolve().sampler.eta == 1
+    assert paper.resolve(SynthesisOptions(sampler="ddim")).sampler.eta == 0
     # Without a fast schedule of that size: trained steps at equal distances.
-    assert paper.sampler(2).steps.tolist() == [0, 49]
+    assert paper.resolve(SynthesisOptions(2)).sampler.steps.tolist() == [0, 49]
     clipped = build(dataclasses.replace(PAPER, sampling=SamplingConfig(steps=3, sampler="ddim", clip=True)))
-    assert (len(clipped.sampler()), clipped.sampler().eta, clipped.sampler().clip) == (3, 0, True)
+    assert (len(clipped.resolve().sampler), clipped.resolve().sampler.eta, clipped.resolve().sampler.clip) == (
+        3,
+        0,
+        True,
+    )
 
 
 @pytest.mark.parametrize("steps", [0, -1, 51, "many", 2.5])
@@ -302,7 +314,7 @@ def test_arguments_of_synthesize_are_checked(vocoder, speech) -> None:
         vocoder.synthesize(mel, steps=1, consistency=-1)
     with pytest.raises(ValueError, match="got True"):
         vocoder.synthesize(mel, steps=True)
-    assert len(vocoder.sampler(np.int64(2))) == 2
+    assert len(vocoder.resolve(SynthesisOptions(np.int64(2))).sampler) == 2
 
 
 class Cramped(Vocoder):

@@ -53,7 +53,7 @@ class Ours(Speaking):
         vocoder = self._vocoder(request["mode"])
         frames = round(request["seconds"] * vocoder.sample_rate / vocoder.hop_length)
         width = getattr(torch, vocoder.precision).itemsize
-        steps, samples = len(vocoder.sampler()), frames * vocoder.hop_length
+        steps, samples = len(vocoder.resolve().sampler), frames * vocoder.hop_length
         best = roofline(vocoder.config, samples, steps, request["batch"], width, MachineLimits(**request["limits"]))
         return dataclasses.asdict(best) | {"seconds": best.seconds, "limit": best.limit}
 

@@ -7,23 +7,44 @@ values cannot be of the stated convention when they come.
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
-from diffwave.adapters.adapter import Adapter
-from diffwave.adapters.comparison import ConventionError
-from diffwave.adapters.convention import CONVENTIONS, MelConvention, mel_convention
-from diffwave.adapters.conversion import MelValueError
-from diffwave.adapters.coqui import CoquiVocoder, coqui_convention
-from diffwave.adapters.espnet import EspnetVocoder, espnet_convention
-from diffwave.adapters.hifigan import HifiGanVocoder
-from diffwave.adapters.nemo import NemoVocoder
-from diffwave.adapters.speechbrain import SpeechBrainVocoder
-from diffwave.adapters.statistics_file import read_statistics
-from diffwave.adapters.transformers import TransformersVocoder, speecht5_convention
-from diffwave.adapters.vocos import VocosVocoder
-
 if TYPE_CHECKING:
+    from diffwave.adapters.adapter import Adapter
+    from diffwave.adapters.comparison import ConventionError
+    from diffwave.adapters.convention import CONVENTIONS, MelConvention, mel_convention
+    from diffwave.adapters.conversion import MelValueError
+    from diffwave.adapters.coqui import CoquiVocoder, coqui_convention
+    from diffwave.adapters.espnet import EspnetVocoder, espnet_convention
+    from diffwave.adapters.hifigan import HifiGanVocoder
+    from diffwave.adapters.nemo import NemoVocoder
+    from diffwave.adapters.speechbrain import SpeechBrainVocoder
+    from diffwave.adapters.statistics_file import read_statistics
     from diffwave.adapters.torchaudio import TorchaudioVocoder
+    from diffwave.adapters.transformers import TransformersVocoder, speecht5_convention
+    from diffwave.adapters.vocos import VocosVocoder
+
+_HOMES = {
+    "CONVENTIONS": "convention",
+    "Adapter": "adapter",
+    "ConventionError": "comparison",
+    "CoquiVocoder": "coqui",
+    "EspnetVocoder": "espnet",
+    "HifiGanVocoder": "hifigan",
+    "MelConvention": "convention",
+    "MelValueError": "conversion",
+    "NemoVocoder": "nemo",
+    "SpeechBrainVocoder": "speechbrain",
+    "TorchaudioVocoder": "torchaudio",
+    "TransformersVocoder": "transformers",
+    "VocosVocoder": "vocos",
+    "coqui_convention": "coqui",
+    "espnet_convention": "espnet",
+    "mel_convention": "convention",
+    "read_statistics": "statistics_file",
+    "speecht5_convention": "transformers",
+}
 
 __all__ = [
     "CONVENTIONS",
@@ -48,8 +69,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "TorchaudioVocoder":  # the only one that needs its framework, which does not load with every PyTorch
-        from diffwave.adapters.torchaudio import TorchaudioVocoder
-
-        return TorchaudioVocoder
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"diffwave.adapters.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'diffwave.adapters' has no attribute {name!r}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +27,8 @@ class Adapter:
         vocoder: who speaks.
         convention: of the mels that will come: a name of :data:`~diffwave.adapters.CONVENTIONS`, or one of your own;
             the framework's usual one if not given.
-        steps, seed, consistency: see :meth:`~diffwave.vocoder.Vocoder.synthesize`; TTS code does not know of them.
+        steps, seed, consistency: see :class:`~diffwave.config.SynthesisOptions`; TTS code does not know of them. The
+            other choices are those of ``vocoder.with_options``.
         on_doubt: ``refuse`` or ``warn`` of a mel that is possible but does not look like one of the convention.
 
     Raises:
@@ -49,13 +51,21 @@ class Adapter:
         on_doubt: str = "refuse",
     ) -> None:
         one_of("on_doubt", on_doubt, ("refuse", "warn"))
-        self.vocoder = vocoder
+        own = vocoder.options
+        # Raises now, not when the first mel comes, if the options cannot be.
+        self.vocoder = vocoder.with_options(
+            replace(
+                own,
+                steps=own.steps if steps is None else steps,
+                seed=seed or own.seed,
+                consistency=own.consistency if consistency is None else consistency,
+            )
+        )
         named = convention or self.usual_convention
         stated = MelConvention(named) if isinstance(named, MelConfig) else named
         self.convention = mel_convention(stated) if isinstance(stated, str) else stated
         self._conversion = MelConversion(self.convention, vocoder.config.mel)
-        vocoder.sampler(steps, None, consistency)  # raises now, not when the first mel comes
-        self._steps, self._seed, self._consistency, self._on_doubt = steps, seed, consistency, on_doubt
+        self._on_doubt = on_doubt
 
     @property
     def notes(self) -> list[str]:
@@ -156,14 +166,14 @@ class Adapter:
     def synthesize(self, mel: Tensor) -> Tensor:
         """Mels of the vocoder, ``[B, M, F]``, to waveforms ``[B, N]``, the framing's shift undone."""
         with self._quiet():
-            wavs = self.vocoder.synthesize(self._padded(mel), self._steps, None, self._seed, self._consistency)
+            wavs = self.vocoder.synthesize(self._padded(mel))
         return self._cut(wavs, mel.shape[-1])
 
     def synthesize_batch(self, mels: list[Tensor]) -> list[Tensor]:
         """Mels of the vocoder, ``[M, F_i]``, to waveforms, each as if it were alone."""
         longer = [self._padded(mel) for mel in mels]
         with self._quiet():
-            wavs = self.vocoder.synthesize_batch(longer, self._steps, None, self._seed, self._consistency)
+            wavs = self.vocoder.synthesize_batch(longer)
         return [self._cut(wav, mel.shape[-1]) for wav, mel in zip(wavs, mels, strict=True)]
 
     @contextmanager

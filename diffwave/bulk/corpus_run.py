@@ -64,15 +64,15 @@ class CorpusProgress(Protocol):
 
 
 def synthesize_corpus(
-    order: Order, read: Reader, make_pool: Callable[[Setup], Pool], progress: CorpusProgress
+    order: Order, make_pool: Callable[[Setup], Pool], progress: CorpusProgress, read: Reader | None = None
 ) -> dict[str, Any]:
     """Synthesize a shard; whatever ends it, what was done by then is recorded.
 
     Args:
         order: what to do.
-        read: how inputs are read.
         make_pool: workers for a setup.
         progress: is told of every utterance.
+        read: how inputs are read; as ``diffwave synthesize`` does if not given.
 
     Returns:
         ``corpus`` (what ``corpus.json`` holds), ``shard`` (totals of this shard), ``run`` (totals of what was done just

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffwave.bulk.output_names import BulkError
+from diffwave.config import AS_TRAINED, SynthesisOptions
 from diffwave.files import write_text
 
 if TYPE_CHECKING:
@@ -25,11 +26,11 @@ _DESCRIPTIVE = ("checkpoint",)
 
 @dataclass(frozen=True)
 class Request:
-    """How a corpus is to be spoken; what is None is the checkpoint's own.
+    """How a corpus is to be spoken; what is None there is the checkpoint's own.
 
     Args:
         checkpoint: ``default`` or an absolute path that every worker can read.
-        steps, sampler, consistency, consistency_at, refinements, seed: see :meth:`Vocoder.synthesize`.
+        options: of synthesis.
         device: ``auto``, ``cpu`` or ``cuda``.
         backend, precision: see :class:`Vocoder`.
         file_format: ``wav`` or ``flac``, both 16 bit.
@@ -38,12 +39,7 @@ class Request:
     """
 
     checkpoint: str = "default"
-    steps: int | str | None = None
-    sampler: str | None = None
-    consistency: int | None = None
-    consistency_at: str | None = None
-    refinements: int | None = None
-    seed: int = 0
+    options: SynthesisOptions = AS_TRAINED
     device: str = "auto"
     backend: str = "auto"
     precision: str = "auto"
@@ -62,26 +58,13 @@ def resolve(vocoder: Vocoder, request: Request) -> dict[str, Any]:
 
     import diffwave
     from diffwave.checkpoint.folder import checkpoint_folder
-    from diffwave.mel.consistency import MelConsistency
 
-    chosen = vocoder.settings(request.consistency, request.consistency_at, request.refinements)
-    sampler = vocoder.sampler(request.steps, request.sampler, request.consistency, request.consistency_at)
-    if chosen.consistency_iterations:
-        MelConsistency(vocoder.front_end)  # raises for a mel whose logarithm cannot be undone
     folder = checkpoint_folder(request.checkpoint)
     return {
         "checkpoint": folder.resolve().name,
         "checkpoint_sha256": checkpoint_digest(folder, vocoder),
-        "sampler": request.sampler or (chosen.guided_sampler if chosen.guided else chosen.sampler),
-        "steps": len(sampler),
-        "schedule": sampler.steps.tolist(),
-        "consistency": chosen.consistency_iterations,
-        "consistency_at": chosen.consistency_at if chosen.consistency_iterations else "end",
-        "refinements": chosen.refinements if chosen.consistency_iterations else 0,
-        "seed": request.seed,
-        "device": vocoder.device.type,
-        "backend": vocoder.backend,
-        "precision": vocoder.precision,
+        **vocoder.record(vocoder.resolve(request.options)),
+        "device": vocoder.device.type,  # which GPU it was does not count
         "threads": torch.get_num_threads(),
         "format": request.file_format,
         "sample_rate": vocoder.sample_rate,

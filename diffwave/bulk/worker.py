@@ -44,14 +44,14 @@ class Setup:
         output: absolute path of the output folder.
         shard: name of the shard that is worked on.
         token: text of the probe file in the shard's work folder, which tells a worker that it sees the same storage.
-        read: how inputs are read; a function that a process can import.
+        read: how inputs are read, a function that a process can import; as ``diffwave synthesize`` does if not given.
     """
 
     request: Request
     output: Path
     shard: str
     token: str
-    read: Reader
+    read: Reader | None = None
 
 
 class CorpusSpeaker:
@@ -146,12 +146,12 @@ class CorpusSpeaker:
     def _speak(self, job: CorpusJob, path: Path) -> Record:
         from diffwave.audio.file import encode_audio
         from diffwave.files import write_bytes
+        from diffwave.rendering.preparation import read_input
 
         begun, cpu, request = time.perf_counter(), time.process_time(), self.setup.request
         size = job.source.stat().st_size if job.source.is_file() else 0
-        mel, samples, notes = self.setup.read(self.vocoder, job.source)
-        how = (request.consistency, None, request.consistency_at, request.refinements)
-        wav = self.vocoder.synthesize(mel, request.steps, request.sampler, request.seed, *how)[:samples]
+        mel, samples, notes = (self.setup.read or read_input)(self.vocoder, job.source)
+        wav = self.vocoder.with_options(request.options).synthesize(mel)[:samples]
         data, clipped = encode_audio(wav, self.vocoder.sample_rate, request.file_format)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, data)

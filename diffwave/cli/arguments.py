@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import fields
 
-from diffwave.config.sampling import PLACES, SAMPLERS
+from diffwave.config import SynthesisOptions
 from diffwave.kernels.backend_names import BACKENDS, PRECISIONS
 from diffwave.terminal.arguments import count_argument, path_argument
 
@@ -38,17 +39,23 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_sampling(parser: argparse.ArgumentParser) -> None:
-    """Add to a command what the vocoder's ``synthesize`` can be told beside the seed."""
-    add = parser.add_argument
-    add("--steps", type=steps_argument, metavar="N|full", help="network calls (default: the checkpoint's)")
-    add("--sampler", choices=SAMPLERS, help="default: the checkpoint's")
-    consistency = "mel-consistency iterations on the result, 0 for the network alone (default: the checkpoint's)"
-    add("--consistency", type=count_argument, metavar="N", help=consistency)
-    at = "where else mel consistency works: nowhere, after every network call, or also before the first"
-    add("--consistency-at", choices=PLACES, help=f"{at} (default: the checkpoint's)")
-    refinements = "rounds of the refiner after that, 0 for none (default: the checkpoint's)"
-    add("--refinements", type=count_argument, metavar="N", help=refinements)
+def add_sampling(parser: argparse.ArgumentParser, *left_out: str) -> None:
+    """Add an option for each field of :class:`SynthesisOptions` but the seed and those that are ``left_out``."""
+    for each in fields(SynthesisOptions):
+        if each.name in ("seed", *left_out):
+            continue
+        flag, text = "--" + each.name.replace("_", "-"), each.metadata["help"]
+        if choices := each.metadata.get("choices"):
+            parser.add_argument(flag, choices=choices, help=text)
+        else:
+            kind = steps_argument if each.name == "steps" else count_argument
+            parser.add_argument(flag, type=kind, metavar=each.metadata["metavar"], help=text)
+
+
+def options_of(namespace: argparse.Namespace) -> SynthesisOptions:
+    """What was asked for, as far as the command knows of it."""
+    known = (each.name for each in fields(SynthesisOptions))
+    return SynthesisOptions(**{name: getattr(namespace, name) for name in known if hasattr(namespace, name)})
 
 
 def add_backend(parser: argparse.ArgumentParser) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 
 from diffwave.cli.results import as_json, as_table
 from diffwave.evaluation.baselines import SYSTEMS, BaselineSettings, make_all
@@ -32,7 +33,7 @@ def main(arguments: list[str]) -> int:
     settings = BaselineSettings(options.system, options.iterations, options.mel)
     results, errors = make_all(options.reference, options.output, settings, options.force)
     if options.json:
-        print(as_json(settings, results, errors))
+        print(as_json(asdict(settings), results, errors))
     elif results:
         print(as_table(results))
     return 2 if errors else 0

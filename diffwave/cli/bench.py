@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffwave.cli.arguments import add_backend, checkpoint_argument, steps_argument
+from diffwave.config import SynthesisOptions
 from diffwave.errors import InputError, reason
 from diffwave.terminal.arguments import CommandParser, device_argument, path_argument, seconds_argument
 
@@ -158,7 +159,7 @@ def _setting(vocoder: Vocoder, options: argparse.Namespace) -> Setting:
     from diffwave.speed.timing import device_name
 
     try:
-        sampler = vocoder.sampler(options.steps)
+        sampler = vocoder.resolve(SynthesisOptions(options.steps)).sampler
     except ValueError as error:
         raise InputError(str(error)) from None
     # The name alone: where the folder lies on this machine means nothing elsewhere.
@@ -228,7 +229,7 @@ def _row(
     width = getattr(torch, vocoder.precision).itemsize
     best = None if iterations else roofline(vocoder.config, samples, steps, batch, width, limits)
     audio = samples / vocoder.sample_rate
-    rounds = vocoder.settings(iterations).refinements if iterations else 0
+    rounds = vocoder.resolve(SynthesisOptions(consistency=iterations)).record()["refinements"]
 
     def call() -> None:
         vocoder.synthesize(mel, options.steps, consistency=iterations)

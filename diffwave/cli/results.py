@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import Any
 
 from diffwave.errors import one_line
 from diffwave.evaluation.record import Result, row, totals
 from diffwave.terminal.tables import table
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
-
-def as_json(settings: DataclassInstance | None, results: list[Result], errors: list[str]) -> str:
+def as_json(how: Mapping[str, Any] | None, results: list[Result], errors: list[str]) -> str:
     """The results for a program; paths as the user gave them."""
-    rows = [row(result, settings, str(result.source), str(result.output)) for result in results if settings]
+    rows = [row(result, how, str(result.source), str(result.output)) for result in results if how]
     return json.dumps({"outputs": rows, "errors": errors, **totals(results)}, indent=2)
 
 

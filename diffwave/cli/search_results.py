@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 
 from diffwave.search.found import Found, SearchSettings, row
 from diffwave.terminal.tables import table
@@ -25,7 +24,7 @@ _HEADER = [
 
 def as_json(checkpoint: str, settings: SearchSettings, found: list[Found]) -> str:
     """The results for a program."""
-    document = {"checkpoint": checkpoint, **asdict(settings), "searches": [row(each) for each in found]}
+    document = {"checkpoint": checkpoint, **settings.record(), "searches": [row(each) for each in found]}
     return json.dumps(document, indent=2, allow_nan=False)
 
 

@@ -6,25 +6,20 @@ import argparse
 import json
 import re
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diffwave.cli.arguments import add_backend, add_checkpoint, add_sampling
+from diffwave.cli.arguments import add_backend, add_checkpoint, add_sampling, options_of
 from diffwave.errors import InputError, one_line
 from diffwave.files import try_out
-from diffwave.rendering.plan import FileJob
 from diffwave.terminal.arguments import CommandParser, count_argument, device_argument, path_argument, seconds_argument
 from diffwave.terminal.tables import table
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from diffwave.bulk.corpus_run import Pool
     from diffwave.bulk.recorded_settings import Request
     from diffwave.bulk.records import Record
     from diffwave.bulk.utterances import Plan
     from diffwave.bulk.worker import Setup
-    from diffwave.vocoder import Vocoder
 
 _MOST_LINES = 20
 _DESCRIPTION = """Synthesize a corpus: copy synthesis of recordings, or mels to speech, with workers of one thread each.
@@ -78,22 +73,11 @@ def main(arguments: list[str]) -> int:
     progress = _Progress()
     order = Order(plan, Shard(*options.shard), request, options.output, options.force)
     try:
-        result = synthesize_corpus(order, read_input, lambda setup: _pool(options, setup), progress)
+        result = synthesize_corpus(order, lambda setup: _pool(options, setup), progress)
     finally:
         progress.close()
     _show(result, options)
     return 2 if result["shard"]["failed"] else 1 if result["unscored"] else 0
-
-
-def read_input(vocoder: Vocoder, path: Path) -> tuple[Tensor, int, list[str]]:
-    """Mel, samples of the output, and notes, exactly as ``diffwave synthesize`` reads an input."""
-    from diffwave.cli.synthesize import prepare
-    from diffwave.rendering.plan import input_suffixes
-
-    if path.suffix.lower() not in input_suffixes():
-        raise InputError(f"expected audio or a mel ({' '.join(input_suffixes())}); got {path.name}")
-    task = prepare(vocoder, FileJob(path, Path()))
-    return task.mel, task.samples, task.notes
 
 
 def _shard_argument(text: str) -> tuple[int, int]:
@@ -114,12 +98,7 @@ def _request(options: argparse.Namespace, plan: Plan) -> Request:
     return Request(
         # By name, where it has one: other machines have the package elsewhere.
         checkpoint=options.checkpoint if options.checkpoint in packaged_checkpoints() else str(folder.resolve()),
-        steps=options.steps,
-        sampler=options.sampler,
-        consistency=options.consistency,
-        consistency_at=options.consistency_at,
-        refinements=options.refinements,
-        seed=options.seed,
+        options=options_of(options),
         device=options.device,
         backend=options.backend,
         precision=options.precision,

@@ -22,9 +22,11 @@ from diffwave.config.model import (
 )
 from diffwave.config.refiner import RefinerConfig
 from diffwave.config.sampling import SamplingConfig
+from diffwave.config.synthesis import AS_TRAINED, SynthesisOptions
 from diffwave.config.training import DataConfig, OptimizationConfig, TrainingConfig
 
 __all__ = [
+    "AS_TRAINED",
     "BASE",
     "LARGE",
     "MEL_PRESETS",
@@ -37,6 +39,7 @@ __all__ = [
     "OptimizationConfig",
     "RefinerConfig",
     "SamplingConfig",
+    "SynthesisOptions",
     "TrainingConfig",
     "mel_preset",
     "preset_name",

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import numbers
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from diffwave.config.checks import one_of, require
@@ -124,41 +123,3 @@ def _check_count(name: str, steps: str, values: list[float]) -> None:
         bool(values) and steps == str(len(values)),
         f"{name} must hold as many values as its name says; got {len(values)}",
     )
-
-
-def chosen_sampling(
-    own: SamplingConfig, consistency: int | None = None, at: str | None = None, refinements: int | None = None
-) -> SamplingConfig:
-    """A checkpoint's settings with what a caller asks for.
-
-    Args:
-        own: the checkpoint's.
-        consistency: iterations at the end; 0 is the network alone.
-        at: where else consistency works, as ``consistency_at``; schedules that were found for another place are
-            dropped.
-        refinements: rounds of the refiner.
-
-    Raises:
-        ValueError: if the iterations or rounds are no whole number from 0, there is no such place, or rounds are asked
-            for without consistency.
-    """
-    iterations = _count("consistency", own.consistency_iterations if consistency is None else consistency)
-    rounds = _count("refinements", own.refinements if refinements is None else refinements)
-    if refinements and not iterations:
-        raise ValueError(
-            f"refinements: expected 0 without mel consistency, after which they come; got {rounds} with consistency 0"
-        )
-    schedules = own.guided_schedules if at in (None, own.consistency_at) else {}
-    return replace(
-        own,
-        consistency_iterations=iterations,
-        refinements=rounds,
-        consistency_at=at or own.consistency_at,
-        guided_schedules=schedules,
-    )
-
-
-def _count(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 0:
-        raise ValueError(f"{name}: expected 0 or a positive whole number; got {value!r}")
-    return int(value)

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,7 +83,7 @@ def make(recordings: dict[str, Path], output: Path, settings: BaselineSettings) 
                 errors.append(result)
                 tqdm.write(f"diffwave baseline: {one_line(result)}", file=sys.stderr)
     finally:
-        failure = record(output, settings, results) if results else ""
+        failure = record(output, asdict(settings), results) if results else ""
     if failure:
         errors.append(failure)
         print(f"diffwave baseline: {one_line(failure)}", file=sys.stderr)

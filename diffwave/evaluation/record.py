@@ -4,50 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import diffwave
 from diffwave.errors import reason
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
 SIDECAR = "synthesis.json"
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How outputs are made, with every default filled in.
-
-    Args:
-        checkpoint: name of the checkpoint's folder.
-        mel: preset that the checkpoint's mels are of, or ``other``.
-        sampler: ``ddpm``, ``ddim``, ``renoise``, ``dpm++`` or ``midpoint``.
-        steps: network calls.
-        schedule: the trained steps that they visit.
-        consistency: mel-consistency iterations on the result.
-        consistency_at: where else it worked: ``end`` (nowhere), ``steps`` or ``warm``.
-        refinements: rounds of the refiner after that.
-        seed: of the noise.
-        device: where the network ran.
-        backend: what ran its residual layers.
-        precision: of their products.
-    """
-
-    checkpoint: str
-    mel: str
-    sampler: str
-    steps: int
-    schedule: list[float]
-    consistency: int
-    consistency_at: str
-    refinements: int
-    seed: int
-    device: str
-    backend: str
-    precision: str
 
 
 @dataclass(frozen=True)
@@ -73,7 +38,7 @@ class Result:
         return self.wall_seconds / self.audio_seconds
 
 
-def record(folder: Path, settings: DataclassInstance, results: list[Result]) -> str:
+def record(folder: Path, how: Mapping[str, Any], results: list[Result]) -> str:
     """Write how the outputs of ``folder`` were made, beside what earlier calls recorded.
 
     Inputs are named relative to the folder, so that both can move together.
@@ -88,7 +53,7 @@ def record(folder: Path, settings: DataclassInstance, results: list[Result]) -> 
     for result in results:
         name = result.output.relative_to(folder).as_posix()
         source = result.source.parent.resolve() / result.source.name
-        rows[name] = row(result, settings, os.path.relpath(source, folder.resolve()), name)
+        rows[name] = row(result, how, os.path.relpath(source, folder.resolve()), name)
     document = {"diffwave": diffwave.__version__, "outputs": [rows[name] for name in sorted(rows)]}
     try:
         write_text(path, json.dumps(document, indent=2) + "\n")
@@ -97,15 +62,15 @@ def record(folder: Path, settings: DataclassInstance, results: list[Result]) -> 
     return ""
 
 
-def row(result: Result, settings: DataclassInstance, source: str, output: str) -> dict[str, Any]:
-    """One output of the record, ready for JSON; ``settings`` are how it was made."""
+def row(result: Result, how: Mapping[str, Any], source: str, output: str) -> dict[str, Any]:
+    """One output of the record, ready for JSON; ``how`` says how it was made."""
     return {
         "input": source,
         "output": output,
         "audio_seconds": result.audio_seconds,
         "wall_seconds": result.wall_seconds,
         "real_time_factor": result.real_time_factor,
-        **asdict(settings),
+        **how,
         "notes": result.notes,
     }
 

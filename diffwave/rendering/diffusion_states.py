@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from diffwave.config import SynthesisOptions
 from diffwave.errors import InputError
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def story_of(recording: Path, vocoder: Vocoder, steps: int | str, seconds: float
 
 def _check_steps(vocoder: Vocoder, steps: int | str) -> None:
     try:
-        calls = len(vocoder.sampler(steps, consistency_at=_PLACE))
+        calls = len(vocoder.resolve(SynthesisOptions(steps, consistency_at=_PLACE)).sampler)
     except ValueError as error:
         raise InputError(f"--steps {steps}: {error}") from None
     if calls > MOST_STEPS:
@@ -118,7 +119,7 @@ def tell_story(vocoder: Vocoder, wav: Tensor, steps: int | str, seed: int) -> Di
 
     mel = vocoder.mel(wav).unsqueeze(0)
     prior = make_prior(vocoder.config.diffusion, vocoder.front_end, mel)
-    sampler = vocoder.sampler(steps, consistency_at=_PLACE)
+    sampler = vocoder.resolve(SynthesisOptions(steps, consistency_at=_PLACE)).sampler
     clean = prior.whiten(wav.to(vocoder.device).unsqueeze(0))
     noise = white_noise(seed, len(sampler), len(wav)).to(vocoder.device).unsqueeze(0)
     forward = [wav]

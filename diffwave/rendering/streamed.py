@@ -19,9 +19,6 @@ from diffwave.rendering.plan import FileJob
 if TYPE_CHECKING:
     from diffwave.vocoder import Vocoder
 
-# (parts of a mel [M, F_i]) -> pieces of the waveform [n_i]
-Stream = Callable[[Iterator[Tensor]], Iterator[Tensor]]
-
 
 @dataclass(frozen=True, eq=False)
 class MelSource:
@@ -39,14 +36,13 @@ class MelSource:
 
 
 def synthesize_streamed(
-    vocoder: Vocoder, job: FileJob, stream: Stream, chunk_seconds: float, progress: Callable[[float], object]
+    vocoder: Vocoder, job: FileJob, chunk_seconds: float, progress: Callable[[float], object]
 ) -> Result:
     """Run one job in memory that does not depend on its length.
 
     Args:
-        vocoder: whose convention the mel has.
+        vocoder: who speaks, in its own way, and whose convention the mel has.
         job: what to read and write.
-        stream: :meth:`Vocoder.stream` with its settings.
         chunk_seconds: of audio that are handed over at once.
         progress: told how many seconds more are done.
 
@@ -63,7 +59,7 @@ def synthesize_streamed(
         with WavWriter(job.output, vocoder.sample_rate) as writer:
             # The last piece is cut to the length of the recording, which is known when the one after it should come.
             held: Tensor | None = None
-            for piece in stream(source.parts):
+            for piece in vocoder.stream(source.parts):
                 if held is not None:
                     writer.write(held)
                     progress(len(held) / vocoder.sample_rate)

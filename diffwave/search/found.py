@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from diffwave.search.schedules import ScheduleTrial
 
 LOG_NAME = "schedule-search.json"
+MOST_CALLS = 12  # that are searched for unless others are asked for
 
 
 @dataclass(frozen=True)
@@ -21,32 +22,25 @@ class SearchSettings:
     """How schedules are judged.
 
     Args:
+        how: what the outputs depend on beside the steps, as the vocoder records it.
         field: where the checkpoint keeps what is found: ``schedules`` or ``guided_schedules``.
-        sampler: that walks along them.
-        consistency: mel-consistency iterations at the end.
-        consistency_at: where else it works: ``end`` (nowhere), ``steps`` or ``warm``.
-        refinements: rounds of the refiner after that.
         objective: weight of each distance.
         evaluations: for each number of calls, at most.
         utterances: names of the recordings.
         seconds: of each, at most.
-        seed: of the noise.
-        device, backend, precision: what the network ran on.
     """
 
+    how: dict[str, Any]
     field: str
-    sampler: str
-    consistency: int
-    consistency_at: str
-    refinements: int
     objective: dict[str, float]
     evaluations: int
     utterances: list[str]
     seconds: float
-    seed: int
-    device: str
-    backend: str
-    precision: str
+
+    def record(self) -> dict[str, Any]:
+        """The settings in one level, ready for JSON."""
+        values = asdict(self)
+        return {**values.pop("how"), **values}
 
 
 @dataclass(frozen=True)
@@ -100,7 +94,7 @@ def record(folder: Path, settings: SearchSettings, found: Found) -> None:
     """
     from diffwave.files import write_text
 
-    entry = row(found) | asdict(settings) | {"trials": [_trial(trial) for trial in found.trials]}
+    entry = row(found) | settings.record() | {"trials": [_trial(trial) for trial in found.trials]}
     kept = [old for old in _recorded(folder / LOG_NAME) if _key(old) != _key(entry)]
     document = {"diffwave": diffwave.__version__, "searches": sorted([*kept, entry], key=_key)}
     write_text(folder / LOG_NAME, json.dumps(document, indent=1, allow_nan=False) + "\n")

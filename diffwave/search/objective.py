@@ -18,8 +18,7 @@ from torch import Tensor
 
 from diffwave.audio.checks import AudioError
 from diffwave.audio.file import read_audio, resample
-from diffwave.config import SamplingConfig
-from diffwave.config.sampling import chosen_sampling
+from diffwave.config import AS_TRAINED, SamplingConfig, SynthesisOptions
 from diffwave.evaluation.perceptual import MetricError
 from diffwave.evaluation.run import mel_filters
 from diffwave.evaluation.spectral import SAMPLE_RATE, spectral_scores
@@ -96,21 +95,20 @@ class ScheduleObjective:
     Args:
         vocoder: without CUDA graphs, which would be recorded for every schedule.
         clips: at least one.
-        consistency: iterations at the end, as for :meth:`Vocoder.synthesize`; 0 is the network alone.
-        seed: of the noise.
+        options: of synthesis; their steps are those that are tried.
 
     ``sampling`` are the settings with what was asked for; ``field`` is where the checkpoint keeps such schedules.
     """
 
-    def __init__(self, vocoder: Vocoder, clips: Sequence[Clip], consistency: int | None = None, seed: int = 0) -> None:
-        self.vocoder, self.clips, self.consistency, self.seed = vocoder, list(clips), consistency, seed
-        self.sampling = chosen_sampling(vocoder.config.sampling, consistency)
+    def __init__(self, vocoder: Vocoder, clips: Sequence[Clip], options: SynthesisOptions = AS_TRAINED) -> None:
+        self.vocoder, self.clips = vocoder.with_options(options), list(clips)
+        self.sampling = vocoder.resolve(options).sampling
         self.field = "guided_schedules" if self.sampling.guided else "schedules"
         self._filterbank = mel_filters()
 
     def in_use(self, count: int) -> Steps:
         """The steps that the checkpoint visits with so many calls."""
-        return tuple(self.vocoder.sampler(count, consistency=self.consistency).steps.tolist())
+        return tuple(self.vocoder.resolve(self._with(count)).sampler.steps.tolist())
 
     def stored(self, count: int) -> Steps:
         """The steps that the checkpoint names for so many calls; empty if it names none."""
@@ -154,11 +152,10 @@ class ScheduleObjective:
         # As `diffwave synthesize` does: a CPU gains nothing from batches.
         groups = [mels] if self.vocoder.device.type == "cuda" else [[mel] for mel in mels]
         with torch.inference_mode():
-            return [
-                wav.cpu()
-                for group in groups
-                for wav in self.vocoder.synthesize_batch(group, count, None, self.seed, self.consistency)
-            ]
+            return [wav.cpu() for group in groups for wav in self.vocoder.synthesize_batch(group, steps=count)]
+
+    def _with(self, count: int) -> SynthesisOptions:
+        return dataclasses.replace(self.vocoder.options, steps=count)
 
 
 def _at_16_khz(wav: Tensor, rate: int) -> np.ndarray:

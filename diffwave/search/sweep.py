@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -17,53 +16,15 @@ from diffwave.search.found import Found, Scores, SearchSettings, record
 if TYPE_CHECKING:
     from diffwave.checkpoint.folder import Checkpoint
     from diffwave.search.objective import ScheduleObjective
+    from diffwave.search.order import Search
     from diffwave.search.schedules import ScheduleTrial
 
 
-def choose_recordings(inputs: list[Path], count: int) -> list[Path]:
-    """At most so many recordings, spread evenly over all that the inputs hold, in sorted order.
-
-    Raises:
-        InputError: for an input that is no audio, or a folder without any.
-        EvaluationError: if a folder has two recordings of one name.
-    """
-    from diffwave.audio.file import AUDIO_SUFFIXES
-    from diffwave.evaluation.pairs import audio_files
-
-    found: dict[str, Path] = {}
-    for path in inputs:
-        if path.is_dir():
-            files = list(audio_files(path, "recordings").values())
-        elif not path.exists():
-            raise InputError(f"{path}: no such file or folder")
-        elif path.suffix.lower() not in AUDIO_SUFFIXES:
-            expected = f"expected audio ({' '.join(AUDIO_SUFFIXES)})"
-            raise InputError(f"{path}: {expected}; got {path.suffix or 'no suffix'}")
-        else:
-            files = [path]
-        # The same file twice would count twice.
-        found.update({os.path.realpath(file): file for file in files})
-    recordings = sorted(found.values())
-    chosen = sorted({i * len(recordings) // count for i in range(count)})
-    return [recordings[i] for i in chosen]
-
-
-def search_all(
-    objective: ScheduleObjective,
-    counts: list[int],
-    checkpoint: Checkpoint,
-    target: Path,
-    settings: SearchSettings,
-    found: list[Found],
-) -> None:
+def search_all(search: Search, found: list[Found]) -> None:
     """Search for each number of calls; what is found is stored at once and added to ``found``.
 
     Args:
-        objective: with the vocoder of the checkpoint.
-        counts: numbers of calls, rising.
-        checkpoint: as it is stored, to be written with other schedules and otherwise unchanged.
-        target: folder to write it to.
-        settings: for the record.
+        search: what to do.
         found: is added to, so that the caller has it whatever happens.
 
     Raises:
@@ -72,7 +33,8 @@ def search_all(
     """
     from tqdm import tqdm
 
-    most = settings.evaluations
+    objective, counts, settings = search.objective, search.counts, search.settings
+    checkpoint, target, most = search.checkpoint, search.target, settings.evaluations
     with tqdm(total=most * len(counts), unit="schedule", disable=None, dynamic_ncols=True, file=sys.stderr) as progress:
         for number, count in enumerate(counts, 1):
             progress.set_description(f"{count} call" + "s" * (count > 1))

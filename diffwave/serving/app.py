@@ -14,15 +14,15 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 import diffwave
+from diffwave.config import SynthesisOptions
 from diffwave.serving.counters import CONTENT_TYPE
 from diffwave.serving.front_page import front_page
 from diffwave.serving.guard import Guard, error_response
 from diffwave.serving.limits import GoneError, RefusedError
-from diffwave.serving.queries import Format, StreamKind, WholeKind, settings_of, what_is_wrong
+from diffwave.serving.queries import Format, StreamKind, WholeKind, options_of, what_is_wrong
 from diffwave.serving.service import Service
-from diffwave.serving.waiting import SynthesisSettings
 
-Settings = Annotated[SynthesisSettings, Depends(settings_of)]
+Options = Annotated[SynthesisOptions, Depends(options_of)]
 _STOP_SECONDS = 10.0  # for what still runs after all connections have ended
 _BODY = {
     "requestBody": {
@@ -80,21 +80,21 @@ def create_app(service: Service, names: Collection[str] | None = None) -> ASGIAp
 
 def _add_speech(app: FastAPI, service: Service) -> None:
     @app.post("/synthesize", response_class=Response, responses=_AUDIO, openapi_extra=_BODY)
-    async def synthesize(request: Request, settings: Settings, input: WholeKind = "auto") -> Response:  # noqa: A002
+    async def synthesize(request: Request, options: Options, input: WholeKind = "auto") -> Response:  # noqa: A002
         """Speak a recording or a mel; the answer is a whole WAV file."""
-        service.check(settings)
-        return await service.synthesize(request, settings, input)
+        service.check(options)
+        return await service.synthesize(request, options, input)
 
     @app.post("/stream", response_class=Response, responses=_AUDIO, openapi_extra=_BODY)
     async def stream(
         request: Request,
-        settings: Settings,
+        options: Options,
         input: StreamKind = "auto",  # noqa: A002
         format: Format = "wav",  # noqa: A002
     ) -> Response:
         """Speak while the mel arrives; the answer begins as soon as its first samples are known."""
-        service.check(settings)
-        return await service.stream(request, settings, input, format == "pcm")
+        service.check(options)
+        return await service.stream(request, options, input, format == "pcm")
 
 
 def _add_pages(app: FastAPI, service: Service) -> None:

@@ -12,14 +12,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import astuple
 
 import torch
 from torch import Tensor
 
+from diffwave.config import SynthesisOptions
 from diffwave.serving.limits import GoneError, RefusedError
 from diffwave.serving.vocoder_threads import SpeakingThreads, as_answer
-from diffwave.serving.waiting import SynthesisSettings
 from diffwave.serving.waveforms import pcm_bytes
 
 # Pieces that may wait for a slow client; the thread then waits, too.
@@ -33,7 +32,7 @@ class LiveStream:
 
     Args:
         speaker: whose turns are taken.
-        settings: of synthesis.
+        options: of synthesis.
         loop: where :meth:`next_piece` is awaited.
         finished: is called there once the thread has ended, which may be a while after :meth:`leave`.
 
@@ -43,12 +42,12 @@ class LiveStream:
     def __init__(
         self,
         speaker: SpeakingThreads,
-        settings: SynthesisSettings,
+        options: SynthesisOptions,
         loop: asyncio.AbstractEventLoop,
         finished: Callable[[], None] = lambda: None,
     ) -> None:
         self._speaker = speaker
-        self._settings = settings
+        self._options = options
         self._loop = loop
         vocoder = speaker.vocoder
         self._least = max(round(_LEAST_SECONDS * vocoder.sample_rate / vocoder.hop_length), 1)
@@ -128,7 +127,7 @@ class LiveStream:
     def _speak(self) -> None:
         vocoder, turns = self._speaker.vocoder, self._speaker.turns
         begun, self._waited, done = time.perf_counter(), 0.0, 0
-        for piece in vocoder.stream(self._parts(), *astuple(self._settings)):
+        for piece in vocoder.with_options(self._options).stream(self._parts()):
             left = None if self.most_samples is None else self.most_samples - done
             if left is not None and left <= 0:
                 return

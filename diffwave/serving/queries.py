@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
+from dataclasses import Field, fields
 from typing import Annotated, Any
 
 from fastapi import Query, Request
 from fastapi.exceptions import RequestValidationError
 
-from diffwave.config.sampling import PLACES, SAMPLERS
+from diffwave.config import SynthesisOptions
 from diffwave.serving.limits import RefusedError
-from diffwave.serving.waiting import SynthesisSettings
 
 _LARGEST_SEED = 2**64 - 1
 _LARGEST_COUNT = 10**6  # the limits of the service are lower
-
-
 _STEPS = "^(full|[1-9][0-9]{0,5})$"
 
 
@@ -23,33 +22,43 @@ def _choice(description: str, choices: Iterable[str]) -> Any:
     return Query(description=description, pattern=f"^({'|'.join(choices).replace('+', '[+]')})$")
 
 
-Steps = Annotated[str | None, Query(description="network calls, or full", pattern=_STEPS)]
-Seed = Annotated[int, Query(description="of the noise", ge=0, le=_LARGEST_SEED)]
-Count = Annotated[int | None, Query(ge=0, le=_LARGEST_COUNT)]
-SamplerName = Annotated[str | None, _choice("default: the checkpoint's", SAMPLERS)]
-Place = Annotated[str | None, _choice("where else mel consistency works", PLACES)]
 WholeKind = Annotated[str, _choice("what the body is; auto looks at its first bytes", ("auto", "audio", "mel"))]
 StreamKind = Annotated[
     str, _choice("as for /synthesize, or rows: frames of little-endian float32", ("auto", "audio", "mel", "rows"))
 ]
 Format = Annotated[str, _choice("wav, or pcm for 16-bit little-endian samples without a header", ("wav", "pcm"))]
 
-_KNOWN = ("steps", "sampler", "seed", "consistency", "consistency_at", "refinements")
+_KNOWN = tuple(each.name for each in fields(SynthesisOptions))
 
 
-def settings_of(
-    request: Request,
-    steps: Steps = None,
-    sampler: SamplerName = None,
-    seed: Seed = 0,
-    consistency: Count = None,
-    consistency_at: Place = None,
-    refinements: Count = None,
-) -> SynthesisSettings:
-    """Settings of synthesis from a query; what is not given is the checkpoint's."""
+def options_of(request: Request, **given: Any) -> SynthesisOptions:
+    """Options of synthesis from a query, whose parameters are the fields; what is not given is the checkpoint's."""
     _check_names(request, {*_KNOWN, "input", "format"} if request.url.path == "/stream" else {*_KNOWN, "input"})
-    count = int(steps) if steps and steps != "full" else steps
-    return SynthesisSettings(count, sampler, seed, consistency, consistency_at, refinements)
+    steps = given["steps"]
+    return SynthesisOptions(**{**given, "steps": int(steps) if steps and steps != "full" else steps})
+
+
+def _parameter(option: Field[Any]) -> inspect.Parameter:
+    """A query parameter for a field of the options."""
+    text, choices = option.metadata["help"], option.metadata.get("choices")
+    if option.name == "steps":
+        kind: Any = Annotated[str | None, Query(description=text, pattern=_STEPS)]
+    elif choices:
+        kind = Annotated[str | None, _choice(text, choices)]
+    elif option.default is None:
+        kind = Annotated[int | None, Query(description=text, ge=0, le=_LARGEST_COUNT)]
+    else:
+        kind = Annotated[int, Query(description=text, ge=0, le=_LARGEST_SEED)]
+    return inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=option.default, annotation=kind)
+
+
+# What FastAPI reads.
+options_of.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+    [
+        inspect.Parameter("request", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Request),
+        *map(_parameter, fields(SynthesisOptions)),
+    ]
+)
 
 
 def _check_names(request: Request, known: set[str]) -> None:

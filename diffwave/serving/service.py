@@ -11,6 +11,7 @@ from starlette.responses import Response
 from torch import Tensor
 
 import diffwave
+from diffwave.config import SynthesisOptions
 from diffwave.config.document import to_dict
 from diffwave.serving.bodies import client_gone, whole_body
 from diffwave.serving.budget import Allowance, Budget
@@ -20,7 +21,7 @@ from diffwave.serving.limits import GoneError, Limits, RefusedError
 from diffwave.serving.live import LiveStream
 from diffwave.serving.streams import Session, WavResponse, feed, feed_rows
 from diffwave.serving.vocoder_threads import SpeakingThreads, parts_of
-from diffwave.serving.waiting import SynthesisSettings, WaitingRequest
+from diffwave.serving.waiting import WaitingRequest
 from diffwave.serving.waveforms import wav_file, wav_header
 from diffwave.vocoder import Vocoder
 
@@ -62,28 +63,26 @@ class Service:
         self.speaker.stop(seconds)
         self._decoders.shutdown(wait=False, cancel_futures=True)
 
-    def check(self, settings: SynthesisSettings) -> None:
-        """Refuse settings that this model cannot work with, or that are beyond the limits; raises RefusedError."""
+    def check(self, options: SynthesisOptions) -> None:
+        """Refuse options that this model cannot work with, or that are beyond the limits; raises RefusedError."""
         limits = self.limits
         for name, most in (("consistency", limits.consistency), ("refinements", limits.refinements)):
-            if (getattr(settings, name) or 0) > most:
-                raise RefusedError(422, f"{name}: expected at most {most}; got {getattr(settings, name)}")
+            if (getattr(options, name) or 0) > most:
+                raise RefusedError(422, f"{name}: expected at most {most}; got {getattr(options, name)}")
         try:
-            self.vocoder.settings(settings.consistency, settings.consistency_at, settings.refinements)
-            place = (settings.consistency, settings.consistency_at)
-            count = len(self.vocoder.sampler(settings.steps, settings.sampler, *place))
+            count = len(self.vocoder.resolve(options).sampler)
         except ValueError as error:
             raise RefusedError(422, str(error)) from None
         if count > limits.steps:
             raise RefusedError(422, f"steps: expected at most {limits.steps}; got {count}")
 
-    async def synthesize(self, request: Request, settings: SynthesisSettings, wanted: str) -> Response:
+    async def synthesize(self, request: Request, options: SynthesisOptions, wanted: str) -> Response:
         """The whole audio of a whole body; raises RefusedError or GoneError."""
         try:
             async with asyncio.timeout(self.limits.request_seconds):
                 with self.budget.allowance() as allowance:
                     spoken = await self._read(request, wanted, self.limits.audio_seconds, allowance)
-                    wav = await self._speak(request, spoken, settings)
+                    wav = await self._speak(request, spoken, options)
         except TimeoutError:
             raise RefusedError(
                 504, f"no answer within {self.limits.request_seconds:g} s", self.speaker.retry_after()
@@ -103,8 +102,8 @@ class Service:
         allowance.take(_BYTES * (result.mel.numel() + 2 * result.samples))
         return result
 
-    async def _speak(self, request: Request, spoken: Input, settings: SynthesisSettings) -> Tensor:
-        job = WaitingRequest(spoken.mel, spoken.samples / self.vocoder.sample_rate, settings)
+    async def _speak(self, request: Request, spoken: Input, options: SynthesisOptions) -> Tensor:
+        job = WaitingRequest(spoken.mel, spoken.samples / self.vocoder.sample_rate, options)
         self.speaker.submit(job)
         answer = asyncio.wrap_future(job.outcome)
         gone = asyncio.ensure_future(client_gone(request))
@@ -120,16 +119,16 @@ class Service:
                 answer.cancel()
                 job.abandon()
 
-    async def stream(self, request: Request, settings: SynthesisSettings, wanted: str, raw: bool) -> Response:
+    async def stream(self, request: Request, options: SynthesisOptions, wanted: str, raw: bool) -> Response:
         """Audio as it becomes known; raises RefusedError or GoneError as long as there is none.
 
         Args:
             request: of the client.
-            settings: of synthesis.
+            options: of synthesis.
             wanted: ``rows``, or see ``read_input``.
             raw: PCM without the header of a WAV file.
         """
-        session = self._open(request, settings, wanted)
+        session = self._open(request, options, wanted)
         try:
             async with asyncio.timeout_at(session.deadline):
                 first = await session.live.next_piece()
@@ -144,13 +143,13 @@ class Service:
         media_type = f"audio/pcm;rate={rate};encoding=signed-int;bits=16" if raw else "audio/wav"
         return WavResponse(session, header + (first or b""), media_type, rate)
 
-    def _open(self, request: Request, settings: SynthesisSettings, wanted: str) -> Session:
+    def _open(self, request: Request, options: SynthesisOptions, wanted: str) -> Session:
         if self._streams >= self.limits.streams:
             raise RefusedError(503, f"{self._streams} streams run already; try again later", self.speaker.retry_after())
         self._streams += 1
         allowance = Allowance(self.budget)
         loop = asyncio.get_running_loop()
-        live = LiveStream(self.speaker, settings, loop, self._stream_ended)
+        live = LiveStream(self.speaker, options, loop, self._stream_ended)
 
         async def source() -> None:
             if wanted == ROWS:
@@ -171,6 +170,7 @@ class Service:
     def health(self) -> dict[str, Any]:
         """What this service is, for ``/health``."""
         vocoder, mel = self.vocoder, self.vocoder.config.mel
+        own = vocoder.resolve().record()
         return {
             "status": "ok" if self.speaker.healthy else "stopped",
             "version": diffwave.__version__,
@@ -178,19 +178,9 @@ class Service:
             "sample_rate": vocoder.sample_rate,
             "hop_length": vocoder.hop_length,
             "mel": {**to_dict(mel), "description": mel.describe()},
-            "sampling": self._defaults(),
+            "sampling": {name: value for name, value in own.items() if name not in ("schedule", "seed")},
             "device": str(vocoder.device),
             "backend": vocoder.backend,
             "precision": vocoder.precision,
             "limits": to_dict(self.limits),
-        }
-
-    def _defaults(self) -> dict[str, Any]:
-        own = self.vocoder.settings()
-        return {
-            "steps": own.steps,
-            "sampler": own.guided_sampler if own.guided else own.sampler,
-            "consistency": own.consistency_iterations,
-            "consistency_at": own.consistency_at,
-            "refinements": own.refinements,
         }

@@ -7,15 +7,15 @@ import math
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import astuple
 
 import torch
 from torch import Tensor
 
+from diffwave.config import SynthesisOptions
 from diffwave.serving.counters import Metrics
 from diffwave.serving.limits import GoneError, Limits, RefusedError
 from diffwave.serving.turns import Turns
-from diffwave.serving.waiting import RequestQueue, SynthesisSettings, WaitingRequest
+from diffwave.serving.waiting import RequestQueue, WaitingRequest
 from diffwave.vocoder import Vocoder
 
 # A long utterance gives way to others after so much audio.
@@ -74,7 +74,7 @@ class SpeakingThreads:
         """Speak half a second, so that the first request finds everything loaded; raises what synthesis raises."""
         frames = math.ceil(0.5 * self.vocoder.sample_rate / self.vocoder.hop_length)
         silence = torch.full((self.vocoder.config.mel.n_mels, frames), self.vocoder.front_end.limits()[0])
-        job = WaitingRequest(silence, 0.5, SynthesisSettings())
+        job = WaitingRequest(silence, 0.5, SynthesisOptions())
         self.submit(job)
         job.outcome.result()
 
@@ -120,13 +120,13 @@ class SpeakingThreads:
             self._run([job], long)
 
     def _speak(self, batch: list[WaitingRequest]) -> list[Tensor]:
-        wavs = self.vocoder.synthesize_batch([job.mel for job in batch], *astuple(batch[0].settings))
+        wavs = self.vocoder.with_options(batch[0].options).synthesize_batch([job.mel for job in batch])
         return [wav.cpu() for wav in wavs]  # waits for the device
 
     def _speak_long(self, job: WaitingRequest) -> list[Tensor]:
         """Piece by piece, so that others have a turn after each and work ends soon if nobody waits for it."""
         pieces = []
-        for piece in self.vocoder.stream(parts_of(self.vocoder, job.mel, _PART_SECONDS), *astuple(job.settings)):
+        for piece in self.vocoder.with_options(job.options).stream(parts_of(self.vocoder, job.mel, _PART_SECONDS)):
             pieces.append(piece.cpu())
             if job.abandoned.is_set():
                 self._metrics.abandoned.inc()

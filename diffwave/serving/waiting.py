@@ -9,22 +9,11 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from diffwave.config import SynthesisOptions
 from diffwave.serving.limits import Limits, RefusedError
 
 # Padding makes a batch as expensive as its longest utterance times its size.
 _MOST_STRETCH = 2.0
-
-
-@dataclass(frozen=True)
-class SynthesisSettings:
-    """Arguments of ``Vocoder.synthesize_batch`` after the mels, in its order; those of one batch are equal."""
-
-    steps: int | str | None = None
-    sampler: str | None = None
-    seed: int = 0
-    consistency: int | None = None
-    consistency_at: str | None = None
-    refinements: int | None = None
 
 
 @dataclass(eq=False)
@@ -34,7 +23,7 @@ class WaitingRequest:
     Args:
         mel: ``[M, F]``.
         seconds: of audio.
-        settings: of synthesis.
+        options: of synthesis; those of one batch are equal.
         outcome: becomes the waveform ``[F * hop_length]``; cancelled if nobody waits for it any more.
         abandoned: is set when nobody waits any more although the work has begun.
         since: when it came, on the clock of ``time.monotonic``.
@@ -42,7 +31,7 @@ class WaitingRequest:
 
     mel: Tensor
     seconds: float
-    settings: SynthesisSettings
+    options: SynthesisOptions
     outcome: Future[Tensor] = field(default_factory=Future)
     abandoned: threading.Event = field(default_factory=threading.Event)
     since: float = field(default_factory=time.monotonic)
@@ -136,7 +125,7 @@ def together(jobs: list[WaitingRequest], batch_seconds: float) -> list[WaitingRe
     """
     batch: list[WaitingRequest] = []
     for job in jobs:
-        if batch and job.settings != batch[0].settings:
+        if batch and job.options != batch[0].options:
             continue
         lengths = [member.seconds for member in [*batch, job]]
         if batch and max(lengths) > _MOST_STRETCH * min(lengths):

@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from diffwave.config import DiffusionConfig, SamplingConfig
+from diffwave.config import DiffusionConfig
 from diffwave.devices import out_of_memory
-from diffwave.diffusion import Prior, Sampler
+from diffwave.diffusion import Prior
 from diffwave.diffusion.sampler import Callback
 from diffwave.dsp.blocks import Block, Layout, rising, windows
 from diffwave.mel.prior import make_prior
@@ -29,6 +29,7 @@ from diffwave.network.protocol import VocoderRefiner
 from diffwave.synthesis.denoising import Denoiser
 from diffwave.synthesis.graphs import Graphs
 from diffwave.synthesis.guidance import MelGuide
+from diffwave.synthesis.resolved import ResolvedSynthesis
 
 # An utterance of up to so many frames (half a minute at 16 kHz) is one block where that makes no difference.
 _AT_ONCE = 2048
@@ -48,9 +49,7 @@ class Synthesis:
         denoiser: the network and its process.
         front_end: the convention of the mels.
         diffusion: what the prior is made from.
-        settings: of consistency, refiner and blocks.
-        sampler: the way back from noise.
-        seed: of the noise.
+        how: sampler, seed, and what is asked of consistency, refiner and blocks.
         refiner: of the model, if there is one.
         graphs: recorded samplers, on a GPU.
     """
@@ -58,21 +57,19 @@ class Synthesis:
     denoiser: Denoiser
     front_end: MelSpectrogram
     diffusion: DiffusionConfig
-    settings: SamplingConfig
-    sampler: Sampler
-    seed: int
+    how: ResolvedSynthesis
     refiner: VocoderRefiner | None = None
     graphs: Graphs | None = None
 
     def layout(self, streamed: bool) -> Layout:
         """How utterances are divided; without consistency, ones that are there from the start need not be."""
         context = self.context
-        if self.settings.consistency_iterations:
-            lengths = rising(self.settings.first_block_frames, self.settings.block_frames)
+        if self.how.sampling.consistency_iterations:
+            lengths = rising(self.how.sampling.first_block_frames, self.how.sampling.block_frames)
         else:
             # Twice the context on either side: half of the work is done twice.
-            longest = max(2 * context, self.settings.block_frames if streamed else _AT_ONCE)
-            lengths = rising(self.settings.first_block_frames, longest) if streamed else (longest,)
+            longest = max(2 * context, self.how.sampling.block_frames if streamed else _AT_ONCE)
+            lengths = rising(self.how.sampling.first_block_frames, longest) if streamed else (longest,)
         return Layout(lengths, context, context)
 
     @property
@@ -86,13 +83,13 @@ class Synthesis:
         mel, network = self.front_end.config, self.denoiser.network.config
         filters = 0 if self.diffusion.prior == "standard" else 1 - (-mel.n_fft // mel.hop_length)
         # The past is held in every call if guided, so that the calls' fields do not add up.
-        calls = 1 if self.settings.guided else len(self.sampler)
+        calls = 1 if self.how.sampling.guided else len(self.how.sampler)
         reach = _UPSAMPLER + filters - (-calls * network.receptive_field // mel.hop_length)
-        if not self.settings.consistency_iterations:
+        if not self.how.sampling.consistency_iterations:
             return reach
-        if self.settings.guided:
-            return max(self.settings.context_frames, reach)
-        return reach + self.settings.context_frames
+        if self.how.sampling.guided:
+            return max(self.how.sampling.context_frames, reach)
+        return reach + self.how.sampling.context_frames
 
     def speak(
         self,
@@ -115,16 +112,18 @@ class Synthesis:
             Waveforms ``[b, F_i * hop_length]``.
         """
         targets = [(mel, self.prior(mel)) for mel in mels]
-        guide = MelGuide(self.front_end, targets, self.settings, self.refiner, pasts, hold)
+        guide = MelGuide(self.front_end, targets, self.how.sampling, self.refiner, pasts, hold)
         examples = [example for mel in mels for example in mel]
         alone = len(mels) == 1
         condition = self.denoiser.condition(mels[0]) if alone else self.denoiser.condition_batch(examples)
-        if self.graphs is None or callback is not None or first or self.settings.guided:
+        if self.graphs is None or callback is not None or first or self.how.sampling.guided:
             # A graph is made for a range of lengths and for one start; what guides depends on the exact ones.
-            guided = guide if self.settings.guided else None
+            guided = guide if self.how.sampling.guided else None
             start = first * self.front_end.config.hop_length
-            return guide.finish(self.denoiser(condition, self.sampler, self.seed, callback, None, guided, start))
-        return guide.finish(self.graphs(condition, self.sampler, self.seed))
+            return guide.finish(
+                self.denoiser(condition, self.how.sampler, self.how.seed, callback, None, guided, start)
+            )
+        return guide.finish(self.graphs(condition, self.how.sampler, self.how.seed))
 
     def prior(self, mel: Tensor) -> Prior:
         """What the noise of a mel ``[B, M, F]`` looks like."""
@@ -183,7 +182,7 @@ class Synthesis:
             windows: their mels, ``[b, M, stop - start]``.
         """
         start, begin, hop = blocks[0].start, blocks[0].begin, self.front_end.config.hop_length
-        going_on = self.settings.consistency_iterations > 0 and begin > 0
+        going_on = self.how.sampling.consistency_iterations > 0 and begin > 0
         pasts = [waveform.tail for waveform in waveforms if waveform.tail is not None] if going_on else []
         wavs = self.speak(windows, start, pasts, self._hold(begin - start) if going_on else None)
         for waveform, block, wav in zip(waveforms, blocks, wavs, strict=True):

@@ -5,7 +5,6 @@ Nothing in here waits for the device, so that a GPU can be given all steps at on
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,59 +12,12 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from diffwave.config import SamplingConfig
 from diffwave.diffusion import DiffusionProcess, NoiseSchedule, Sampler
 from diffwave.diffusion.sampler import Callback
 from diffwave.dsp.noise import white_noise
 from diffwave.kernels.dispatch import BackendChoice
 from diffwave.network.diffwave import Condition
 from diffwave.network.protocol import VocoderNetwork
-
-
-def make_sampler(
-    settings: SamplingConfig,
-    schedule: NoiseSchedule,
-    steps: int | str | None = None,
-    kind: str | None = None,
-) -> Sampler:
-    """The way back from noise.
-
-    Args:
-        settings: a checkpoint's own, for what is not given.
-        schedule: the network was trained with.
-        steps: number of network calls, or ``full`` for as many as there are trained steps.
-        kind: one of ``SAMPLERS`` of the configuration.
-
-    Raises:
-        ValueError: for an impossible number of steps or an unknown sampler.
-    """
-    guided = settings.guided
-    kind = kind or (settings.guided_sampler if guided else settings.sampler)
-    wanted = settings.steps if steps is None else steps
-    if not isinstance(wanted, bool) and isinstance(wanted, numbers.Integral):
-        wanted = int(wanted)
-    if wanted != "full" and (not isinstance(wanted, int) or isinstance(wanted, bool)):
-        raise ValueError(f"steps: expected a number or 'full'; got {wanted!r}")
-    count = len(schedule) if wanted == "full" else int(wanted)
-    known = settings.guided_schedules if guided else settings.schedules
-    if str(wanted) in known:
-        return Sampler.through(schedule, known[str(wanted)], kind, settings.clip)
-    if guided and known and 1 <= count <= len(schedule):
-        return Sampler.through(schedule, _between_ends(known, count), kind, settings.clip)
-    if wanted == "full":
-        return Sampler.full(schedule, kind, settings.clip)
-    betas = settings.fast_betas.get(str(wanted))
-    if betas:
-        return Sampler.fast(schedule, betas, kind, settings.clip)
-    return Sampler.spaced(schedule, count, kind, settings.clip)
-
-
-def _between_ends(known: dict[str, list[float]], count: int) -> list[float]:
-    """Equal distances between the ends of the longest known schedule: noise above and below was found of no use."""
-    longest = max(known.values(), key=len)
-    if count == 1:
-        return [longest[-1]]
-    return torch.linspace(longest[0], longest[-1], count, dtype=torch.float64).tolist()
 
 
 class Guide(Protocol):

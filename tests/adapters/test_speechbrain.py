@@ -71,28 +71,26 @@ def test_shapes_are_those_of_speechbrains_hifigan(hifigan: HIFIGAN) -> None:
     own = tiny_vocoder(MelConfig(sample_rate=22050, framing="centre"))
     mels = torch.randn(2, 80, 20, generator=torch.Generator().manual_seed(0)) * 1.5 - 5
     lengths = torch.tensor([20, 7])
-    for ours in (own, SpeechBrainVocoder(own)):
-        assert hifigan.decode_batch(mels).shape == ours.decode_batch(mels).shape == (2, 1, 20 * HOP)
-        assert hifigan.decode_spectrogram(mels[0]).shape == ours.decode_spectrogram(mels[0]).shape == (1, 20 * HOP)
-        theirs, cut = hifigan.decode_batch(mels, lengths, HOP), ours.decode_batch(mels, lengths, HOP)
-        for wavs in (theirs, cut):
-            assert bool((wavs[1, 0, 7 * HOP :] == 0).all())
-            assert bool((wavs[1, 0, : 7 * HOP] != 0).any())
+    ours = SpeechBrainVocoder(own)
+    assert hifigan.decode_batch(mels).shape == ours.decode_batch(mels).shape == (2, 1, 20 * HOP)
+    assert hifigan.decode_spectrogram(mels[0]).shape == ours.decode_spectrogram(mels[0]).shape == (1, 20 * HOP)
+    theirs, cut = hifigan.decode_batch(mels, lengths, HOP), ours.decode_batch(mels, lengths, HOP)
+    for wavs in (theirs, cut):
+        assert bool((wavs[1, 0, 7 * HOP :] == 0).all())
+        assert bool((wavs[1, 0, : 7 * HOP] != 0).any())
     assert hifigan(mels).shape == SpeechBrainVocoder(own)(mels).shape
 
 
 def test_the_signature_is_speechbrains() -> None:
     theirs = inspect.signature(HIFIGAN.decode_batch).parameters
-    for owner in (SpeechBrainVocoder, type(tiny_vocoder(MelConfig()))):
-        ours = inspect.signature(owner.decode_batch).parameters
-        assert [(p.name, p.default) for p in ours.values()] == [(p.name, p.default) for p in theirs.values()]
+    ours = inspect.signature(SpeechBrainVocoder.decode_batch).parameters
+    assert [(p.name, p.default) for p in ours.values()] == [(p.name, p.default) for p in theirs.values()]
 
 
 def test_another_hop_is_refused() -> None:
     own = tiny_vocoder(MelConfig(sample_rate=22050, framing="centre"))
-    for ours in (own, SpeechBrainVocoder(own)):
-        with pytest.raises(ValueError, match="expected 256, the model's samples per frame; got 300"):
-            ours.decode_batch(torch.full((1, 80, 4), -5.0), hop_len=300)
+    with pytest.raises(ValueError, match="expected 256, the model's samples per frame; got 300"):
+        SpeechBrainVocoder(own).decode_batch(torch.full((1, 80, 4), -5.0), hop_len=300)
 
 
 @pytest.mark.parametrize(("name", "rate"), [("speechbrain-22k", 22050), ("speechbrain-16k", 16000)])

@@ -14,7 +14,8 @@ from diffwave.bulk.local_workers import Here
 from diffwave.bulk.recorded_settings import Request
 from diffwave.bulk.utterances import Shard, read_plan
 from diffwave.bulk.worker import Setup
-from diffwave.cli.synthesize_corpus import read_input
+from diffwave.config import SynthesisOptions
+from diffwave.rendering.preparation import read_input
 
 
 @pytest.fixture(scope="session")
@@ -35,10 +36,11 @@ def speak(tiny_checkpoint: Path) -> Callable[..., dict[str, Any]]:
         read: Any = read_input,
         progress: Watch | None = None,
         force: bool = False,
+        seed: int = 0,
         **request: Any,
     ) -> dict[str, Any]:
-        asked = Request(checkpoint=str(tiny_checkpoint), device="cpu", **request)
+        asked = Request(checkpoint=str(tiny_checkpoint), device="cpu", options=SynthesisOptions(seed=seed), **request)
         plan = read_plan(source, output, asked.file_format)
-        return synthesize_corpus(Order(plan, Shard(*shard), asked, output, force), read, pool, progress or Watch())
+        return synthesize_corpus(Order(plan, Shard(*shard), asked, output, force), pool, progress or Watch(), read)
 
     return call

@@ -238,7 +238,7 @@ def test_a_read_only_output_folder_is_found_before_the_work(synthesize, inputs, 
     def read_only(*_, **__):
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr("diffwave.rendering.plan.tempfile.TemporaryFile", read_only)
+    monkeypatch.setattr("diffwave.files.tempfile.TemporaryFile", read_only)
     monkeypatch.setattr(Vocoder, "synthesize_batch", lambda *_: pytest.fail("must not be reached"))
     outcome = synthesize(inputs)
     assert (outcome.code, len(outcome.errors)) == (2, 1)

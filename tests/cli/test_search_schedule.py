@@ -16,10 +16,12 @@ import torch
 from diffwave.checkpoint.folder import Checkpoint, load_checkpoint, save_checkpoint
 from diffwave.cli.main import main
 from diffwave.cli.search_schedule import calls_argument
+from diffwave.config import SynthesisOptions
 from diffwave.evaluation.spectral import NAMES
 from diffwave.search import sweep as search_run
 from diffwave.search.found import Scores
 from diffwave.search.objective import WEIGHTS, ScheduleObjective, read_clip
+from diffwave.search.recordings import choose_recordings
 from diffwave.vocoder import Vocoder
 
 STORY = {"data": "made up", "iterations": 7, "outputs": {"pesq_wb": 1.5}}
@@ -93,7 +95,10 @@ def test_a_search_from_beginning_to_end(
     assert result["searches"][1]["distance_one_call_fewer"] == result["searches"][0]["distance"]
     assert result["utterances"] == ["a", "b"]
     vocoder = Vocoder.from_pretrained(target, "cpu")
-    assert [vocoder.sampler(count).steps.tolist() for count in (1, 2)] == [found["1"], found["2"]]
+    assert [vocoder.resolve(SynthesisOptions(count)).sampler.steps.tolist() for count in (1, 2)] == [
+        found["1"],
+        found["2"],
+    ]
 
 
 @pytest.mark.usefixtures("unscored")
@@ -109,8 +114,10 @@ def test_synthesis_uses_what_was_found(
     assert list(found) == ["3"]
     assert (found["3"][0], found["3"][-1]) == (5, 30)
     searched = Vocoder.from_pretrained(checkpoint, "cpu")
-    assert searched.sampler(3).steps.tolist() == found["3"]
-    assert torch.equal(searched.sampler(2).steps, vocoder.sampler(2).steps)
+    assert searched.resolve(SynthesisOptions(3)).sampler.steps.tolist() == found["3"]
+    assert torch.equal(
+        searched.resolve(SynthesisOptions(2)).sampler.steps, vocoder.resolve(SynthesisOptions(2)).sampler.steps
+    )
     assert not torch.equal(searched.synthesize(mel, 3), vocoder.synthesize(mel, 3))
     out = tmp_path / "spoken"
     arguments = [str(recordings / "a.wav"), "-o", str(out), "--checkpoint", str(checkpoint), "--device", "cpu"]
@@ -142,7 +149,9 @@ def test_guided_schedules_are_kept_apart(
     found = schedules(checkpoint, field)
     assert list(found) == ["2", "3"]
     assert found["3"] == [1.0, 2.0, 3.0]
-    used = Vocoder.from_pretrained(checkpoint, "cpu").sampler(2, consistency=int(arguments[1]))
+    used = (
+        Vocoder.from_pretrained(checkpoint, "cpu").resolve(SynthesisOptions(2, consistency=int(arguments[1]))).sampler
+    )
     assert used.steps.tolist() == found["2"]
 
 
@@ -165,7 +174,7 @@ def test_the_objective_hears_the_whole_sampler_and_leaves_the_vocoder_alone(
     vocoder = Vocoder.from_pretrained(checkpoint, "cpu")
     clips = [read_clip(vocoder, path, 0.4) for path in (recordings / "a.wav", recordings / "b.flac")]
     config = vocoder.config
-    objective = ScheduleObjective(vocoder, clips, seed=3)
+    objective = ScheduleObjective(vocoder, clips, SynthesisOptions(seed=3))
     assert objective.in_use(2) == (0.0, 49.0)
     wavs = objective.speak((4.0, 30.0))
     assert vocoder.config is config
@@ -263,7 +272,7 @@ def test_recordings_are_spread_over_all_there_are(tmp_path: Path, inputs: Path, 
         soundfile.write(inputs / f"{name}.wav", speech[:4000], 16000)
 
     def chosen(count: int, *more: Path) -> list[str]:
-        return [path.stem for path in search_run.choose_recordings([inputs, *more], count)]
+        return [path.stem for path in choose_recordings([inputs, *more], count)]
 
     assert chosen(2) == ["a", "c"]
     assert chosen(8, inputs / "b.wav") == ["a", "b", "c", "d", "e"]

@@ -65,7 +65,7 @@ def test_other_params_are_read(tmp_path: Path) -> None:
 def test_a_fast_schedule_beyond_the_trained_levels_is_left_out(tmp_path: Path) -> None:
     imported = read(tmp_path, foreign_checkpoints.lmnt_file(inference_noise_schedule=[1e-4, 0.9]))
     assert imported.checkpoint.config.sampling.fast_betas == {}
-    assert len(Vocoder(imported.checkpoint, "cpu").sampler()) == imported.checkpoint.config.sampling.steps
+    assert len(Vocoder(imported.checkpoint, "cpu").resolve().sampler) == imported.checkpoint.config.sampling.steps
     (note,) = imported.notes
     assert "2 steps is left out" in note
 

@@ -13,13 +13,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from diffwave.config import SynthesisOptions
 from diffwave.serving.limits import GoneError, Limits, RefusedError
-from diffwave.serving.waiting import SynthesisSettings, WaitingRequest
+from diffwave.serving.waiting import WaitingRequest
 from diffwave.vocoder import Vocoder
 from services import wait_until
 
 pytest.importorskip("prometheus_client", reason="diffwave serve needs it (extra: serve)")
-SETTINGS = SynthesisSettings()
+SETTINGS = SynthesisOptions()
 
 
 class Watched(Vocoder):
@@ -62,7 +63,7 @@ def speaker(watched: Watched) -> Iterator[Any]:
 
 
 def job(mel: np.ndarray, frames: int = 32, seed: int = 0) -> WaitingRequest:
-    return WaitingRequest(torch.from_numpy(mel[:, :frames]), frames * 256 / 16000, SynthesisSettings(seed=seed))
+    return WaitingRequest(torch.from_numpy(mel[:, :frames]), frames * 256 / 16000, SynthesisOptions(seed=seed))
 
 
 def blocked(speaker: Any, watched: Watched, mel: np.ndarray) -> WaitingRequest:
@@ -83,7 +84,7 @@ def test_jobs_that_wait_become_one_batch_and_each_is_as_if_alone(
         speaker.submit(each)
     watched.gate.set()
     for each in [*jobs, other]:
-        alone = vocoder.synthesize(each.mel, seed=each.settings.seed)
+        alone = vocoder.synthesize(each.mel, seed=each.options.seed)
         torch.testing.assert_close(each.outcome.result(20), alone, rtol=0, atol=1e-5)
     assert watched.batches == [1, 3, 1]
 

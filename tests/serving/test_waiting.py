@@ -8,12 +8,13 @@ import time
 import pytest
 import torch
 
+from diffwave.config import SynthesisOptions
 from diffwave.serving.limits import Limits, RefusedError
-from diffwave.serving.waiting import RequestQueue, SynthesisSettings, WaitingRequest, together
+from diffwave.serving.waiting import RequestQueue, WaitingRequest, together
 
 
 def job(seconds: float, seed: int = 0) -> WaitingRequest:
-    return WaitingRequest(torch.zeros(80, 1), seconds, SynthesisSettings(seed=seed))
+    return WaitingRequest(torch.zeros(80, 1), seconds, SynthesisOptions(seed=seed))
 
 
 def test_equal_settings_go_together_and_the_first_always_goes() -> None:

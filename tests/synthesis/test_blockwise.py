@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from diffwave.checkpoint.folder import Checkpoint
-from diffwave.config import BASE, DiffusionConfig, ModelConfig, NetworkConfig, RefinerConfig, SamplingConfig
+from diffwave.config import AS_TRAINED, BASE, DiffusionConfig, ModelConfig, NetworkConfig, RefinerConfig, SamplingConfig
 from diffwave.mel.consistency import MelConsistency, push_together
 from diffwave.mel.spectrogram import MelWarning
 from diffwave.network.diffwave import DiffWave
@@ -153,7 +153,7 @@ def test_a_batch_in_blocks_equals_one_by_one(mel: Tensor) -> None:
 
 def test_audio_leaves_after_the_first_block_and_its_context(mel: Tensor) -> None:
     vocoder = guided()
-    ahead = vocoder._synthesis(None, None, 0, None, None, None).context
+    ahead = vocoder._synthesis(AS_TRAINED).context
     arrived = 0
 
     def arriving() -> Iterator[Tensor]:

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from diffwave.checkpoint.folder import Checkpoint
-from diffwave.config import ModelConfig, SamplingConfig
-from diffwave.config.sampling import chosen_sampling
+from diffwave.config import ModelConfig, SamplingConfig, SynthesisOptions
 from diffwave.dsp.noise import white_noise
 from diffwave.mel.prior import make_prior
 from diffwave.mel.spectrogram import MelSpectrogram
@@ -115,33 +114,36 @@ def test_it_ends_nearer_to_the_mel_than_with_consistency_at_the_end_alone(mel: T
 def test_guided_sampling_has_a_sampler_and_schedules_of_its_own() -> None:
     known = {"schedules": {"2": [1.0, 9.0]}, "guided_schedules": {"2": [2.0, 6.5], "4": [1.0, 2.0, 3.0, 5.0]}}
     vocoder = build(consistency_at="warm", guided_sampler="renoise", **known)
-    assert vocoder.sampler(2).steps.tolist() == [2.0, 6.5]
-    assert vocoder.sampler(2).eta == float("inf")
-    assert vocoder.sampler(2, "ddim").eta == 0
-    assert vocoder.sampler(2, consistency=0).steps.tolist() == [1.0, 9.0]
-    assert vocoder.sampler(2, consistency=0).eta == 0
+    assert vocoder.resolve(SynthesisOptions(2)).sampler.steps.tolist() == [2.0, 6.5]
+    assert vocoder.resolve(SynthesisOptions(2)).sampler.eta == float("inf")
+    assert vocoder.resolve(SynthesisOptions(2, "ddim")).sampler.eta == 0
+    assert vocoder.resolve(SynthesisOptions(2, consistency=0)).sampler.steps.tolist() == [1.0, 9.0]
+    assert vocoder.resolve(SynthesisOptions(2, consistency=0)).sampler.eta == 0
     # Unknown numbers keep to the ends of the longest known schedule.
-    assert vocoder.sampler(3).steps.tolist() == [1.0, 3.0, 5.0]
-    assert vocoder.sampler(1).steps.tolist() == [5.0]
-    assert len(vocoder.sampler("full")) == len(vocoder.schedule)
-    assert (vocoder.sampler("full").steps[0], vocoder.sampler("full").steps[-1]) == (1.0, 5.0)
+    assert vocoder.resolve(SynthesisOptions(3)).sampler.steps.tolist() == [1.0, 3.0, 5.0]
+    assert vocoder.resolve(SynthesisOptions(1)).sampler.steps.tolist() == [5.0]
+    assert len(vocoder.resolve(SynthesisOptions("full")).sampler) == len(vocoder.schedule)
+    assert (
+        vocoder.resolve(SynthesisOptions("full")).sampler.steps[0],
+        vocoder.resolve(SynthesisOptions("full")).sampler.steps[-1],
+    ) == (1.0, 5.0)
     # Another place is another problem: schedules found for this one are not used there.
     last = len(vocoder.schedule) - 1
-    assert vocoder.sampler(2, consistency_at="steps").steps.tolist() == [0, last]
+    assert vocoder.resolve(SynthesisOptions(2, consistency_at="steps")).sampler.steps.tolist() == [0, last]
     for count in (0, last + 2):
         with pytest.raises(ValueError, match=f"got {count}"):
-            vocoder.sampler(count)
+            vocoder.resolve(SynthesisOptions(count))
 
 
 def test_impossible_wishes_are_refused() -> None:
     own = SamplingConfig()
     for wrong in (-1, 1.5, True):
         with pytest.raises(ValueError, match="0 or a positive whole number; got"):
-            chosen_sampling(own, wrong)  # type: ignore[arg-type]
+            SynthesisOptions(consistency=wrong)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="end, steps, warm; got 'start'"):
-        chosen_sampling(own, 1, "start")
+        SynthesisOptions(consistency=1, consistency_at="start").applied_to(own)
     with pytest.raises(ValueError, match="got 2 with consistency 0"):
-        chosen_sampling(own, 0, refinements=2)
+        SynthesisOptions(consistency=0, refinements=2).applied_to(own)
     # Rounds that are the checkpoint's own are left out with consistency, without a word.
     refined = dataclasses.replace(own, consistency_iterations=9, refinements=2)
-    assert chosen_sampling(refined, 0).consistency_iterations == 0
+    assert SynthesisOptions(consistency=0).applied_to(refined).consistency_iterations == 0

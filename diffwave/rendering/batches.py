@@ -1,0 +1,86 @@
+"""Jobs in batches: what is read together, synthesized together, and written one by one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from diffwave.audio.checks import AudioError
+from diffwave.audio.file import write_wav
+from diffwave.devices import out_of_memory
+from diffwave.errors import InputError, reason
+from diffwave.evaluation.record import Result
+from diffwave.rendering.plan import FileJob
+from diffwave.rendering.preparation import Prepared, prepare
+from diffwave.vocoder import Vocoder
+
+
+def batches(vocoder: Vocoder, jobs: list[FileJob], limit: float) -> Iterator[tuple[list[Prepared], list[str]]]:
+    """Group jobs so that padded batches stay below ``limit`` samples; a batch has at least one.
+
+    Yields:
+        Tasks, and a line for each job since the last batch that cannot be one.
+    """
+    batch: list[Prepared] = []
+    failures: list[str] = []
+    for job in jobs:
+        try:
+            task = prepare(vocoder, job)
+        except (AudioError, InputError) as error:
+            failures.append(str(error))
+            continue
+        except OSError as error:
+            failures.append(f"{job.source}: cannot be read; {reason(error)}")
+            continue
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+            failures.append(
+                f"{job.source}: expected what fits into memory on {vocoder.device}; cut it into shorter files"
+            )
+            continue
+        longest = max(t.samples for t in [*batch, task])
+        if batch and longest * (len(batch) + 1) > limit:
+            yield batch, failures
+            batch, failures = [], []
+        batch.append(task)
+    if batch or failures:
+        yield batch, failures
+
+
+def speak_batch(vocoder: Vocoder, batch: list[Prepared], results: list[Result]) -> list[str]:
+    """Synthesize and write one batch, add to ``results``, and return what failed."""
+    if not batch:
+        return []
+    begun = time.perf_counter()
+    try:
+        mels = [task.mel for task in batch]
+        wavs = [wav.cpu() for wav in vocoder.synthesize_batch(mels)]  # waits for the device
+    except MemoryError as error:
+        if len(batch) == 1:
+            return [f"{batch[0].job.source}: {error}"]
+        # The batch was split before it gave up: one of them is too long even alone, but perhaps not the others.
+        return [line for task in batch for line in speak_batch(vocoder, [task], results)]
+    speed = (time.perf_counter() - begun) / sum(task.samples for task in batch)
+    failures = []
+    for task, wav in zip(batch, wavs, strict=True):
+        failure = _write(vocoder, task, wav, speed * task.samples, results)
+        failures.extend([failure] if failure else [])
+    return failures
+
+
+def _write(vocoder: Vocoder, task: Prepared, wav: Tensor, wall_seconds: float, results: list[Result]) -> str:
+    """Write one output, whole or not at all; returns what failed."""
+    job = task.job
+    try:
+        job.output.parent.mkdir(parents=True, exist_ok=True)
+        clipped = write_wav(job.output, wav[: task.samples], vocoder.sample_rate)
+    except OSError as error:
+        return f"{job.source}: {job.output} cannot be written; {reason(error)}"
+    except AudioError:
+        return f"{job.source}: the model gave NaN or infinite samples; nothing is written"
+    notes = [*task.notes, *([f"{clipped} samples clipped"] if clipped else [])]
+    results.append(Result(job.source, job.output, task.samples / vocoder.sample_rate, wall_seconds, notes))
+    return ""
