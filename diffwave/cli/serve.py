@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffwave.cli.arguments import add_backend, add_checkpoint
-from diffwave.errors import InputError, reason
 from diffwave.terminal.arguments import CommandParser, count_argument, device_argument, port_argument, seconds_argument
 
 if TYPE_CHECKING:
@@ -66,8 +65,12 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str]) -> int:
     """Serve until interrupted; returns 0."""
     options = parser().parse_args(arguments)
-    _check_installed()
-    bound = _open(options.host, options.port)
+    from diffwave.serving import check_installed
+
+    check_installed()
+    from diffwave.serving.server import open_port
+
+    bound = open_port(options.host, options.port)
     try:
         _serve(options, bound)
     except KeyboardInterrupt:
@@ -122,25 +125,6 @@ def _limits(options: argparse.Namespace, device: str) -> Limits:
         steps=options.max_steps,
         batch_seconds=batch,
     )
-
-
-def _open(host: str, port: int) -> socket.socket:
-    from diffwave.serving.server import open_port
-
-    try:
-        return open_port(host, port)
-    except (OSError, UnicodeError) as error:
-        why = reason(error) if isinstance(error, OSError) else "no name of a host"
-        raise InputError(f"{host}:{port}: expected an address of this machine and a free port; {why}") from None
-
-
-def _check_installed() -> None:
-    """Say in one line what to install; raises ImportError."""
-    for module in ("fastapi", "uvicorn", "prometheus_client"):
-        try:
-            __import__(module)
-        except ImportError as error:
-            raise ImportError(f"needs the package {module}: pip install 'diffwave-vocoder[serve]'") from error
 
 
 def _batch_argument(text: str) -> float:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import uvicorn
 
+from diffwave.errors import InputError, reason
 from diffwave.serving.app import create_app
 from diffwave.serving.connection import GuardedProtocol
 from diffwave.serving.service import Service
@@ -43,18 +44,21 @@ def open_port(host: str, port: int) -> socket.socket:
     It does not listen yet: who connects before the model is loaded should be refused, not kept waiting.
 
     Raises:
-        OSError: if there is no such address, or the port is taken.
+        InputError: if there is no such address, or the port is taken.
     """
-    family, kind, protocol, _, address = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    bound = socket.socket(family, kind, protocol)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        bound.bind(address)
-    except OSError:
-        bound.close()
-        raise
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, address = found[0]
+        bound = socket.socket(family, kind, protocol)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            bound.bind(address)
+        except OSError:
+            bound.close()
+            raise
+    except (OSError, UnicodeError) as error:
+        why = reason(error) if isinstance(error, OSError) else "no name of a host"
+        raise InputError(f"{host}:{port}: expected an address of this machine and a free port; {why}") from None
     return bound
 
 
