@@ -86,3 +86,15 @@ def try_out(folder: Path, made: str = "--output") -> None:
             pass
     except OSError as error:
         raise InputError(f"{made} {folder}: expected a folder that can be written; {reason(error)}") from None
+
+
+def check_target(path: Path, force: bool) -> None:
+    """Complain of a file that cannot be written before the work, not after.
+
+    Raises:
+        InputError: if it is no regular file, its folder is not there, or it is there and may not be replaced.
+    """
+    if path.is_dir() or not path.parent.is_dir() or (path.exists() and not path.is_file()):
+        raise InputError(f"{path}: expected a regular file in a folder that exists")
+    if os.path.lexists(path) and not force:
+        raise InputError(f"{path}: expected a file that is not there yet; --force replaces it")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import diffwave
 from diffwave.errors import one_line
-from diffwave.speed.roofline import Roofline
-from diffwave.speed.timing import MachineLimits, Spread
+from diffwave.speed.benchmark import BenchRow, Setting
+from diffwave.speed.timing import MachineLimits
 from diffwave.terminal.tables import table
 
 _HEADER = [
@@ -26,71 +26,6 @@ _HEADER = [
     "memory s",
     "of the limit",
 ]
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What was measured, and where.
-
-    Args:
-        model: name of the checkpoint or configuration.
-        parameters: of its network.
-        refiner_parameters: of its refiner, which speaks with mel consistency alone; 0 without one.
-        sample_rate: in Hz.
-        steps: network calls.
-        backend, precision: what ran the residual layers, and in which dtype.
-        device, machine: what computed, and its name.
-        threads: of the processor.
-        torch: version of PyTorch.
-        repeats: timed calls for each figure.
-    """
-
-    model: str
-    parameters: int
-    refiner_parameters: int
-    sample_rate: int
-    steps: int
-    backend: str
-    precision: str
-    device: str
-    machine: str
-    threads: int
-    torch: str
-    repeats: int
-
-
-@dataclass(frozen=True)
-class BenchRow:
-    """One case.
-
-    Args:
-        batch: outputs made at once.
-        audio_seconds: length of each.
-        consistency: mel-consistency iterations.
-        refinements: rounds of the refiner after them.
-        wall: seconds of a call; None if there was not enough memory.
-        memory: how far it rose during a call, in bytes; None if unknown.
-        best: what the network alone would take at the machine's limits; None with mel consistency, whose Fourier
-            transforms are not counted.
-    """
-
-    batch: int
-    audio_seconds: float
-    consistency: int
-    refinements: int
-    wall: Spread | None
-    memory: int | None
-    best: Roofline | None
-
-    @property
-    def real_time_factor(self) -> float | None:
-        """Seconds of work for each second of audio."""
-        return None if self.wall is None else self.wall.median / (self.batch * self.audio_seconds)
-
-    @property
-    def reached(self) -> float | None:
-        """Share of the machine's limit."""
-        return None if self.wall is None or self.best is None else self.best.seconds / self.wall.median
 
 
 def as_text(setting: Setting, limits: MachineLimits, rows: list[BenchRow]) -> str:

@@ -11,13 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 
-from diffwave.cli import bench
-from diffwave.cli.bench_results import BenchRow, Setting, as_json, as_markdown, as_text
+from diffwave.cli.bench_results import as_json, as_markdown, as_text
 from diffwave.cli.main import main
 from diffwave.config import BASE
-from diffwave.speed import timing
+from diffwave.speed import benchmark, timing
+from diffwave.speed.benchmark import BenchRow, BenchSettings, Setting, measure
 from diffwave.speed.roofline import roofline
 from diffwave.speed.timing import MachineLimits, Spread
 from diffwave.vocoder import Vocoder
@@ -109,7 +108,7 @@ def test_what_cannot_be_done_is_one_line(
 def test_every_length_and_batch_has_a_row_with_and_without_consistency(
     run: Callable[..., tuple[int, str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bench, "_BATCHES", {"cpu": [1, 3]})
+    monkeypatch.setattr(benchmark, "_BATCHES", {"cpu": [1, 3]})
     files = ["--json", tmp_path / "b.json", "--output", tmp_path / "b.md"]
     code, out, err = run("--seconds", ".1", ".2", "--repeats", "2", "--threads", "1", *files)
     assert code == 0
@@ -137,16 +136,6 @@ def test_nothing_is_written_unless_asked_for(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_consistency_is_timed_but_has_no_roofline(tiny_checkpoint: Path) -> None:
-    vocoder = Vocoder.from_pretrained(tiny_checkpoint, "cpu", backend="reference")
-    options = bench.parser().parse_args(["--seconds", ".05", "--batch", "1", "--repeats", "1"])
-    mel = bench.speech_mel(vocoder, 0.05).unsqueeze(0)
-    row = bench._row(vocoder, mel, 2, 3, options, LIMITS)
-    assert row.consistency == 3
-    assert row.wall is not None
-    assert row.best is row.reached is None
-
-
 def test_a_refiner_is_told_where_it_speaks(tmp_path: Path) -> None:
     arguments = ["--device", "cpu", "--steps", "1", "--seconds", ".05", "--batch", "1", "--repeats", "1"]
     files = ["--json", str(tmp_path / "b.json"), "--output", str(tmp_path / "b.md")]
@@ -167,30 +156,16 @@ def test_a_batch_that_does_not_fit_is_a_row_and_not_the_end(
     complaint: Exception, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     vocoder = Vocoder.from_pretrained(tiny_checkpoint, "cpu", backend="reference")
-    options = bench.parser().parse_args(["--seconds", ".05", "--batch", "2", "--repeats", "1"])
+    settings = BenchSettings(lengths=[0.05], batches=[2], repeats=1)
 
     def full(*_: object, **__: object) -> None:
         raise complaint
 
     monkeypatch.setattr(vocoder, "synthesize", full)
-    rows = bench.measure(vocoder, options, 2, LIMITS)
+    rows = measure(vocoder, settings, 2, LIMITS, print)
     assert [row.wall for row in rows] == [None, None]
     assert "no memory" in as_text(SETTING, LIMITS, rows)
     assert json.loads(as_json(SETTING, LIMITS, rows))["rows"][0]["real_time_factor"] is None
-
-
-def test_a_new_network_of_every_configuration() -> None:
-    assert bench._untrained("base").config.network.residual_channels == 64
-    assert bench._untrained("large").config.diffusion.steps == 200
-    assert bench._untrained("fast").config.network.squeeze == 8
-
-
-def test_speech_of_any_length(tiny_checkpoint: Path) -> None:
-    vocoder = Vocoder.from_pretrained(tiny_checkpoint, "cpu")
-    assert bench.speech_mel(vocoder, 1e-6).shape == (80, 1)
-    long, short = bench.speech_mel(vocoder, 12.0), bench.speech_mel(vocoder, 1.0)
-    assert long.shape == (80, 750)
-    assert torch.equal(long[:, : short.shape[1]], short)
 
 
 def test_figures_of_a_row() -> None:

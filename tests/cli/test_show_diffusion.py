@@ -6,18 +6,14 @@ import itertools
 import json
 import struct
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-import torch
 
 from diffwave.cli.main import main
 from diffwave.rendering import diffusion_picture as figures
-from diffwave.rendering.diffusion_states import DiffusionStory, tell_story
-from diffwave.vocoder import Vocoder
 
 
 @pytest.fixture
@@ -39,46 +35,10 @@ def show(tiny_checkpoint: Path, recording: Path, capsys: pytest.CaptureFixture[s
     return call
 
 
-@pytest.fixture(scope="module")
-def vocoder(tiny_checkpoint: Path) -> Vocoder:
-    return Vocoder.from_pretrained(tiny_checkpoint, "cpu")
-
-
-@pytest.fixture(scope="module")
-def story(vocoder: Vocoder, speech: np.ndarray) -> DiffusionStory:
-    return tell_story(vocoder, torch.from_numpy(speech[:8192]), 5, seed=1)
-
-
 def png_size(path: Path) -> tuple[int, int]:
     data = path.read_bytes()
     assert data[:8] == b"\x89PNG\r\n\x1a\n"
     return struct.unpack(">II", data[16:24])
-
-
-def test_both_ways_meet_the_same_levels(story):
-    assert len(story.forward) == len(story.backward) == len(story.alpha_bars) == len(story.steps) == 6
-    assert all(state.shape == (8192,) for state in [*story.forward, *story.backward])
-    assert story.alpha_bars[0] == 1
-    assert story.alpha_bars == sorted(story.alpha_bars, reverse=True)
-    assert len(set(story.alpha_bars)) == 6
-    assert story.steps[1:] == [0, 12, 24, 37, 49]
-
-
-def test_forward_starts_clean_and_ends_as_the_noise_that_backward_starts_from(story, speech):
-    assert torch.equal(story.forward[0], torch.from_numpy(speech[:8192]))
-    # At the last level of the cosine schedule the signal's share is 0.04 %.
-    assert torch.corrcoef(torch.stack([story.forward[-1], story.backward[-1]]))[0, 1] > 0.99
-    correlations = [float(torch.corrcoef(torch.stack([story.forward[0], x]))[0, 1]) for x in story.forward]
-    assert correlations == sorted(correlations, reverse=True)
-
-
-@pytest.mark.parametrize("consistency", [0, 3])
-def test_backward_ends_with_what_the_vocoder_gives(vocoder, speech, monkeypatch, consistency):
-    sampling = replace(vocoder.config.sampling, consistency_iterations=consistency)
-    monkeypatch.setattr(vocoder, "config", replace(vocoder.config, sampling=sampling))
-    wav = torch.from_numpy(speech[:8192])
-    expected = vocoder.synthesize(vocoder.mel(wav), 5, seed=1)
-    assert torch.equal(tell_story(vocoder, wav, 5, seed=1).backward[0], expected)
 
 
 def test_picture_and_numbers(show, tmp_path):
@@ -98,20 +58,6 @@ def test_picture_and_numbers(show, tmp_path):
 def test_other_formats(show, tmp_path, suffix, magic):
     assert show("--output", tmp_path / f"a.{suffix}")[0] == 0
     assert (tmp_path / f"a.{suffix}").read_bytes().startswith(magic)
-
-
-def test_titles_name_the_ends(story, tmp_path, monkeypatch):
-    titles = []
-    from matplotlib.axes import Axes
-
-    original = Axes.set_title
-    monkeypatch.setattr(
-        Axes, "set_title", lambda self, text, **rest: titles.append(text) or original(self, text, **rest)
-    )
-    figures.draw_story(story, tmp_path / "a.png")
-    assert (titles[0], titles[6]) == ("clean", "output")
-    assert titles[1:6] == titles[7:]
-    assert titles[5].startswith("step 49\nsignal ")
 
 
 @pytest.mark.parametrize(
