@@ -8,29 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from diffwave.checkpoint.folder import Checkpoint, load_checkpoint, save_checkpoint
+    from diffwave.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
     from diffwave.config import MelConfig, ModelConfig, mel_preset
     from diffwave.diffusion import NoiseSchedule, Sampler
-    from diffwave.mel.spectrogram import MelSpectrogram
-    from diffwave.network.diffwave import DiffWave
+    from diffwave.mel import MelConsistency, MelSpectrogram
+    from diffwave.network import DiffWave
     from diffwave.vocoder import Vocoder
 
 __version__ = "0.1.0"
-
-_HOMES = {
-    "Checkpoint": "diffwave.checkpoint.folder",
-    "DiffWave": "diffwave.network.diffwave",
-    "MelConfig": "diffwave.config",
-    "MelConsistency": "diffwave.mel.consistency",
-    "MelSpectrogram": "diffwave.mel.spectrogram",
-    "ModelConfig": "diffwave.config",
-    "NoiseSchedule": "diffwave.diffusion",
-    "Sampler": "diffwave.diffusion",
-    "Vocoder": "diffwave.vocoder",
-    "load_checkpoint": "diffwave.checkpoint.folder",
-    "mel_preset": "diffwave.config",
-    "save_checkpoint": "diffwave.checkpoint.folder",
-}
 
 __all__ = [
     "Checkpoint",
@@ -46,11 +31,15 @@ __all__ = [
     "mel_preset",
     "save_checkpoint",
 ]
+# From the lowest floor up: a room loads those below it anyway, so that looking for a name from there on costs nothing.
+_ROOMS = ("config", "diffusion", "mel", "network", "checkpoint", "vocoder")
 
 
 def __getattr__(name: str) -> Any:
     import importlib
 
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
+    for room in _ROOMS if name in __all__ else ():
+        module = importlib.import_module(f"diffwave.{room}")
+        if hasattr(module, name):
+            return getattr(module, name)
     raise AttributeError(f"module 'diffwave' has no attribute {name!r}")

@@ -7,44 +7,23 @@ values cannot be of the stated convention when they come.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from diffwave.adapters.adapter import Adapter
-    from diffwave.adapters.comparison import ConventionError
-    from diffwave.adapters.convention import CONVENTIONS, MelConvention, mel_convention
-    from diffwave.adapters.conversion import MelValueError
-    from diffwave.adapters.coqui import CoquiVocoder, coqui_convention
-    from diffwave.adapters.espnet import EspnetVocoder, espnet_convention
-    from diffwave.adapters.hifigan import HifiGanVocoder
-    from diffwave.adapters.nemo import NemoVocoder
-    from diffwave.adapters.speechbrain import SpeechBrainVocoder
-    from diffwave.adapters.statistics_file import read_statistics
-    from diffwave.adapters.torchaudio import TorchaudioVocoder
-    from diffwave.adapters.transformers import TransformersVocoder, speecht5_convention
-    from diffwave.adapters.vocos import VocosVocoder
+from diffwave.adapters.adapter import Adapter
+from diffwave.adapters.comparison import ConventionError
+from diffwave.adapters.convention import CONVENTIONS, MelConvention, mel_convention
+from diffwave.adapters.conversion import MelValueError
+from diffwave.adapters.coqui import CoquiVocoder, coqui_convention
+from diffwave.adapters.espnet import EspnetVocoder, espnet_convention
+from diffwave.adapters.hifigan import HifiGanVocoder
+from diffwave.adapters.nemo import NemoVocoder
+from diffwave.adapters.speechbrain import SpeechBrainVocoder
+from diffwave.adapters.statistics_file import read_statistics
+from diffwave.adapters.transformers import TransformersVocoder, speecht5_convention
+from diffwave.adapters.vocos import VocosVocoder
 
-_HOMES = {
-    "CONVENTIONS": "convention",
-    "Adapter": "adapter",
-    "ConventionError": "comparison",
-    "CoquiVocoder": "coqui",
-    "EspnetVocoder": "espnet",
-    "HifiGanVocoder": "hifigan",
-    "MelConvention": "convention",
-    "MelValueError": "conversion",
-    "NemoVocoder": "nemo",
-    "SpeechBrainVocoder": "speechbrain",
-    "TorchaudioVocoder": "torchaudio",
-    "TransformersVocoder": "transformers",
-    "VocosVocoder": "vocos",
-    "coqui_convention": "coqui",
-    "espnet_convention": "espnet",
-    "mel_convention": "convention",
-    "read_statistics": "statistics_file",
-    "speecht5_convention": "transformers",
-}
+if TYPE_CHECKING:
+    from diffwave.adapters.torchaudio import TorchaudioVocoder
 
 __all__ = [
     "CONVENTIONS",
@@ -69,6 +48,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"diffwave.adapters.{_HOMES[name]}"), name)
+    if name == "TorchaudioVocoder":  # the only one that needs its framework, which does not load with every PyTorch
+        from diffwave.adapters.torchaudio import TorchaudioVocoder
+
+        return TorchaudioVocoder
     raise AttributeError(f"module 'diffwave.adapters' has no attribute {name!r}")
