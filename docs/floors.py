@@ -57,11 +57,18 @@ def contracts() -> list[dict[str, Any]]:
 
 def floors() -> list[list[Room]]:
     """Rooms of every floor, the highest first; the door, ``__main__``, is none."""
-    (layers,) = (
-        each["layers"] for each in contracts() if each["type"] == "layers" and each["containers"] == ["diffwave"]
-    )
-    named = [[name.strip() for name in layer.split("|")] for layer in layers]
+    named = [[name.strip() for name in layer.split("|")] for layer in _storeys()["layers"]]
     return [[_room(name) for name in names] for names in named if names != ["__main__"]]
+
+
+def unfloored() -> list[str]:
+    """Names at the top of ``diffwave`` that stand on no floor."""
+    return list(_storeys().get("exhaustive_ignores", []))
+
+
+def _storeys() -> dict[str, Any]:
+    (found,) = (each for each in contracts() if each["type"] == "layers" and each["containers"] == ["diffwave"])
+    return found
 
 
 def _room(name: str) -> Room:
