@@ -37,7 +37,7 @@ results: install
 	$(BIN)/diffwave show-diffusion diffwave/assets/utterance.flac --output docs/images/diffusion.png --force
 	$(BIN)/python -m benchmarks.quality --data $(DATA) --split val
 
-# Rewrites docs/results.*, the final page, and the README's tables: of the test split, and of the corpora in OTHER (a
+# Rewrites docs/results.*, the final page, and the README's table: of the test split, and of the corpora in OTHER (a
 # folder for each); most of an hour with the machine to itself. After an interruption RESUME=1 keeps what was made by the same command and checkpoint.
 OTHER ?=
 RESUME ?=

@@ -167,14 +167,14 @@ GOALS = (
 )
 
 
-def goal_table(results: Results, measured_only: bool = False) -> list[str]:
-    """Goal beside figure, a row each; of all goals, or of those that something was measured for."""
+def goal_table(results: Results) -> list[str]:
+    """Goal beside figure, a row each."""
     found = []
     for goal in GOALS:
         judged = goal.judge(results)
         if judged is not None:
             found.append((goal.what, goal.wanted, judged[0], word(judged[1])))
-        elif not measured_only:
+        else:
             found.append((goal.what, goal.wanted, goal.missing, ""))
     return table(["what", "goal", "measured", ""], found, 4)
 

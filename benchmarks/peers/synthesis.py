@@ -2,9 +2,9 @@
 
     python -m benchmarks.peers.synthesis [--sections peers,ours] [--device cpu|cuda] [--threads 2 1] [--peers FOLDER]
 
-Writes ``docs/benchmarks/synthesis.json`` (every figure), ``docs/benchmarks/synthesis.md`` and the table in the README
-or a page of ``docs``. A section that is measured again replaces its old figures, for its device alone; the others stay.
-A missed goal is no failure of the program, BASE with another output than the other package's is.
+Writes ``docs/benchmarks/synthesis.json`` (every figure) and ``docs/benchmarks/synthesis.md``. A section that is
+measured again replaces its old figures, for its device alone; the others stay. A missed goal is no failure of the
+program, BASE with another output than the other package's is.
 """
 
 from __future__ import annotations
@@ -22,12 +22,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.peers.base import distance, prepare, rms
-from benchmarks.peers.goals import goal_table
 from benchmarks.peers.packages import PACKAGES, PARAMETERS, PeerUnavailableError, install
 from benchmarks.peers.processes import Answer, Process, processes, speed, take_turns
 from benchmarks.peers.synthesis_page import agrees, page
 from benchmarks.peers.systems import REFERENCE, Case, System, own_cases, peer_cases
-from benchmarks.report import DOCUMENTS, read, spread, stamp, write, write_block
+from benchmarks.report import DOCUMENTS, read, spread, stamp, write
 
 SECTIONS: dict[str, tuple[Callable[[str, float], list[Case]], tuple[str, ...]]] = {
     "peers": (peer_cases, tuple(PACKAGES)),
@@ -197,8 +196,6 @@ def main() -> None:
         section = stamp(command(name, options), options.device) | measure(name, options)
         results = with_training(merged(results, name, options.device, section), options.output)
         write("synthesis", results, page(results), options.output)
-    if options.output.resolve() == DOCUMENTS:
-        write_block("speed", "\n".join(goal_table(results, measured_only=True)))
     if not all(agrees(found["equality"]) for found in results.get("peers", {}).values()):
         sys.exit("synthesis: the outputs differ by more than the tolerance")
 

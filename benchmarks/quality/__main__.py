@@ -8,7 +8,7 @@ evaluate`` for all of them, and once more for the pitch of some. All outputs are
 that nothing else runs while they are timed. ``--other`` names a folder of other corpora, a folder for each.
 
 Writes ``docs/results-SPLIT.md``, ``.json`` (the evaluation's summary) and ``.csv`` (every utterance), for the ``test``
-split ``docs/results.*`` and the tables in the README; for another packaged checkpoint ``docs/results-NAME*.*``. With
+split ``docs/results.*`` and the table in the README; for another packaged checkpoint ``docs/results-NAME*.*``. With
 ``--limit`` or a checkpoint of one's own the page goes to ``outputs/`` instead, where the report with players and
 spectrograms lies too. After an interruption ``--resume`` keeps what is complete and was made by the same command,
 checkpoint and recordings.
@@ -26,10 +26,11 @@ from typing import Any
 from benchmarks.quality import other
 from benchmarks.quality.goals import best_floor
 from benchmarks.quality.outputs import Work, evaluate, make_all, recordings
-from benchmarks.quality.page import FINAL, SHOWN, page, stem, training_table
-from benchmarks.quality.systems import ALONE, DEFAULT, FLOOR, GRIFFIN_LIM_60, systems
+from benchmarks.quality.page import FINAL, SHOWN, page, stem
+from benchmarks.quality.readme import write_readme
+from benchmarks.quality.systems import DEFAULT, systems
 from benchmarks.quality.tables import table
-from benchmarks.report import ROOT, write_block
+from benchmarks.report import ROOT
 from diffwave.checkpoint.folder import packaged_checkpoints
 from diffwave.files import write_text
 from diffwave.vocoder import Vocoder
@@ -89,11 +90,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         shown = [each for each in works if each.system.name in SHOWN]
         evaluate(shown, ("default",), work / "picture", options.device)
         shutil.copyfile(work / "picture" / "scores.png", ROOT / "docs" / "images" / "evaluation.png")
-        write_block("results", table(results, names=SHOWN))
-        write_block("training", results["training_table"])
-    elif whole and options.split == FINAL:
-        write_block(stem(results), table(results, names=(DEFAULT, ALONE, GRIFFIN_LIM_60, FLOOR)))
     write_results(results, report, ROOT / "docs" if whole else work)
+    if whole and options.split == FINAL:
+        write_readme()
 
 
 def _about(options: argparse.Namespace, vocoder: Vocoder, works: Sequence[Work]) -> dict[str, Any]:
@@ -108,7 +107,6 @@ def _about(options: argparse.Namespace, vocoder: Vocoder, works: Sequence[Work])
         "mel": vocoder.config.mel.describe(),
         "command": f"python -m benchmarks.quality --data data/LibriSpeech --split {options.split}{others}{which}",
         "training": vocoder.training_story,
-        "training_table": training_table(vocoder),
     }
 
 

@@ -67,6 +67,12 @@ def test_table_shows_each_system_with_half_of_its_interval() -> None:
     assert len(quality_tables.table(results, names=["default"]).splitlines()) == 3
 
 
+@pytest.mark.parametrize("name", ["results", "results-10ms", "results-val", "results-10ms-val"])
+def test_pages_are_those_of_their_figures(name: str) -> None:
+    found = report.read(ROOT / "docs" / f"{name}.json")
+    assert (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") == quality_page.page(found)
+
+
 def test_page_has_every_table_and_the_command_of_every_row() -> None:
     results = _results()
     text = quality_page.page(results)
