@@ -1,13 +1,13 @@
 """Train variants of the small model under one budget, score them in one table, and say which levers help.
 
-    python recipes/librispeech/ablate.py --data data/LibriSpeech --output ablation --minutes 2 --seeds 0 1
+    python recipes/librispeech/ablate.py --data data/LibriSpeech --output ablation --iterations 6000 --seeds 0 1
     python recipes/librispeech/ablate.py --list
     python recipes/librispeech/ablate.py --output ablation --page
 
-Every variant changes one thing of experiment=librispeech_fast and learns from the same data under the same budget. Each
-then speaks validation utterances with 6 steps, alone and with mel consistency after it, and is scored beside floors
-without a network and beside lmnt-com/diffwave 0.1.7, trained by its own code on the same crops. What is done stands in
-OUTPUT/VARIANT-SEED.json and is not done again; --page writes docs/ablation.md and docs/ablation.json from that.
+Every variant changes one thing of experiment=librispeech_fast and learns from the same data for as many iterations.
+Each then speaks validation utterances with 6 steps, alone and with mel consistency, and is scored beside floors without
+a network. What is done stands in OUTPUT/VARIANT-SEED.json and is not done again; --page writes docs/ablation.md and
+docs/ablation.json from that.
 
 Hydra overrides of all variants may follow behind --, for example -- train.batch_size=32.
 Exit code: 0; 1 if a variant could not be run; 2: a mistake, in one line.
@@ -20,14 +20,13 @@ import sys
 import textwrap
 from pathlib import Path
 
-from ablation.settings import ROOT, Laboratory, link_recordings
-from ablation.variants import VARIANTS, Variant, choose
+from ablation.variants import VARIANTS, choose
 from diffwave.config import ConfigError
 from diffwave.errors import UserError, one_line
-from diffwave.terminal.arguments import CommandParser, count_argument, path_argument, seconds_argument
+from diffwave.terminal.arguments import CommandParser, count_argument, path_argument
 
 _NAME = "ablate.py"
-_SPLIT = Path(__file__).resolve().parent / "splits" / "val.txt"
+_HERE = Path(__file__).resolve().parent
 
 
 def parser() -> argparse.ArgumentParser:
@@ -38,33 +37,24 @@ def parser() -> argparse.ArgumentParser:
     add = result.add_argument
     add("--data", type=path_argument, metavar="DIR", help="LibriSpeech root, or any folder tree of audio")
     add("--output", "-o", type=path_argument, metavar="DIR", help="folder for results, checkpoints and audio")
-    budget = result.add_mutually_exclusive_group()
-    budget.add_argument("--minutes", type=_minutes, default=0.0, metavar="M", help="of training (default: 2)")
-    budget.add_argument("--iterations", type=_iterations, default=0, metavar="N", help="of training, instead")
+    add("--iterations", type=_positive, default=6000, metavar="N", help="of training (default: 6000)")
     add("--seeds", type=count_argument, nargs="+", default=[0, 1], metavar="S", help="default: 0 1")
     add("--variants", nargs="+", default=[], metavar="NAME", help="default: all of --list")
-    add("--utterances", type=_iterations, default=10, metavar="N", help="that are scored (default: 10)")
-    add("--validation-list", type=path_argument, default=_SPLIT, metavar="FILE", help="their paths below --data")
-    add("--threads", type=_iterations, default=1, metavar="N", help="of PyTorch (default: 1)")
+    add("--utterances", type=_positive, default=20, metavar="N", help="that are scored (default: 20)")
+    listed = _HERE / "splits" / "val.txt"
+    add("--validation-list", type=path_argument, default=listed, metavar="FILE", help="their paths below --data")
+    add("--threads", type=_positive, default=1, metavar="N", help="of PyTorch (default: 1)")
     add("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
     add("--experiment", default="librispeech_fast", metavar="NAME", help="that variants start from")
-    add("--consistency", type=_iterations, metavar="N", help="iterations of it (default: the packaged checkpoint's)")
-    peer = "folder that holds lmnt-com's diffwave 0.1.7 (default: OUTPUT/peers/lmnt, installed if it is not there)"
-    add("--peer", type=path_argument, metavar="DIR", help=peer)
+    add("--consistency", type=_positive, default=200, metavar="N", help="iterations of it (default: 200)")
     add("--list", action="store_true", help="print the variants and end")
     add("--page", action="store_true", help="write the page from the results in --output, without training")
-    add("--docs", type=path_argument, default=ROOT / "docs", metavar="DIR", help="where the page goes (default: docs)")
+    docs = _HERE.parents[1] / "docs"
+    add("--docs", type=path_argument, default=docs, metavar="DIR", help="where the page goes (default: docs)")
     return result
 
 
-def _minutes(text: str) -> float:
-    try:
-        return seconds_argument(text)
-    except argparse.ArgumentTypeError:
-        raise argparse.ArgumentTypeError(f"expected a positive number of minutes; got {text!r}") from None
-
-
-def _iterations(text: str) -> int:
+def _positive(text: str) -> int:
     if text.isdecimal() and int(text) > 0:
         return int(text)
     raise argparse.ArgumentTypeError(f"expected a positive whole number; got {text!r}")
@@ -73,8 +63,8 @@ def _iterations(text: str) -> int:
 def main(arguments: list[str] | None = None) -> int:
     """List, run, or write the page."""
     words = sys.argv[1:] if arguments is None else arguments
-    own, overrides = _divide(words)
-    options = parser().parse_args(own)
+    place = words.index("--") if "--" in words else len(words)
+    options = parser().parse_args(words[:place])
     try:
         if options.list:
             print(listing())
@@ -84,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
 
             print(write_page(_needed(options.output, "--output"), options.docs))
             return 0
-        return _run(options, overrides)
+        return _run(options, words[place + 1 :])
     except (UserError, ImportError) as error:
         print(f"{_NAME}: {one_line(str(error))}", file=sys.stderr)
         return 2
@@ -97,12 +87,6 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
-def _divide(words: list[str]) -> tuple[list[str], list[str]]:
-    """Our own arguments, and the overrides behind ``--``."""
-    place = words.index("--") if "--" in words else len(words)
-    return words[:place], words[place + 1 :]
-
-
 def _needed(value: Path | None, option: str) -> Path:
     if value is None:
         raise ConfigError(f"expected {option}; {_NAME} --help explains")
@@ -111,58 +95,36 @@ def _needed(value: Path | None, option: str) -> Path:
 
 def _run(options: argparse.Namespace, overrides: list[str]) -> int:
     """Check everything that can be before the first minute of training, then run."""
-    import torch
+    from ablation.running import Laboratory, link_recordings, run_all
+    from diffwave.config.composing import compose_config
 
-    variants = choose(options.variants)
-    laboratory = _laboratory(options, overrides)
-    _check(variants, laboratory)
-    laboratory.output.mkdir(parents=True, exist_ok=True)
-    link_recordings(laboratory)
-    torch.set_num_threads(laboratory.threads)
-    from ablation.laboratory import run_all
-
-    return 1 if run_all(laboratory, variants, list(dict.fromkeys(options.seeds)), options.peer) else 0
-
-
-def _laboratory(options: argparse.Namespace, overrides: list[str]) -> Laboratory:
     data, output = _needed(options.data, "--data"), _needed(options.output, "--output")
     if not data.is_dir():
         raise ConfigError(f"--data {data}: expected a folder of audio; there is none")
     lines = options.validation_list.read_text(encoding="utf-8").split()
     if len(lines) < options.utterances:
         raise ConfigError(f"--utterances: {options.validation_list} has {len(lines)}; got {options.utterances}")
-    consistency = options.consistency or _packaged_consistency()
-    return Laboratory(
+    variants = choose(options.variants)
+    for variant in variants:
+        compose_config([f"experiment={options.experiment}", *overrides, *variant.overrides])
+    laboratory = Laboratory(
         data=data,
         output=output,
-        minutes=0.0 if options.iterations else options.minutes or 2.0,
         iterations=options.iterations,
         utterances=tuple(lines[: options.utterances]),
         threads=options.threads,
         device=options.device,
         experiment=options.experiment,
         overrides=tuple(overrides),
-        consistency=consistency,
+        consistency=options.consistency,
     )
-
-
-def _packaged_consistency() -> int:
-    from diffwave.checkpoint.folder import DEFAULT, checkpoint_folder, load_checkpoint
-
-    return load_checkpoint(checkpoint_folder(DEFAULT)).config.sampling.consistency_iterations
-
-
-def _check(variants: list[Variant], laboratory: Laboratory) -> None:
-    """Refuse overrides that do not fit, before anything is trained."""
-    from diffwave.config.composing import compose_config
-
-    for variant in variants:
-        compose_config([f"experiment={laboratory.experiment}", *laboratory.overrides, *variant.overrides])
+    link_recordings(laboratory)
+    return 1 if run_all(laboratory, variants, list(dict.fromkeys(options.seeds))) else 0
 
 
 def listing() -> str:
     """Every variant with its cost, its overrides and its reason."""
-    from ablation.costs import relative_cost
+    from ablation.running import relative_cost
 
     lines = ["cost: operations of a training iteration's network for as much audio, over the default's", ""]
     for each in VARIANTS:

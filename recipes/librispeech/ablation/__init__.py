@@ -1,1 +1,6 @@
-"""A laboratory that decides: variants of the small model, trained under one budget and scored in one table."""
+"""The laboratory: ``variants``, what is tried; ``running``, trained, spoken and scored; ``page``, what it says."""
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[3]))  # where the benchmarks are, of which it shares helpers
