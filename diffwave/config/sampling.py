@@ -47,7 +47,7 @@ class SamplingConfig:
         refinement_iterations: pushes towards both mels each time.
         refinement_strength: share of a correction towards the finer mel, in ``(0, 1]``.
         block_frames: mel frames that are synthesized at once with consistency, which then goes on from the waveform
-            before them (:mod:`diffwave.synthesis.blockwise`).
+            before them (:mod:`diffwave.synthesis`).
         first_block_frames: of the first block, so that a stream begins soon; those that follow double up to
             ``block_frames``.
         context_frames: frames on each side of a block that it looks at, at least.
