@@ -143,7 +143,7 @@ def test_impossible_steps_are_refused(vocoder: Vocoder, mel: torch.Tensor, steps
 
 
 def test_an_unknown_sampler_is_refused(vocoder: Vocoder, mel: torch.Tensor) -> None:
-    with pytest.raises(ValueError, match=r"expected one of ddpm, ddim, renoise, dpm\+\+, midpoint; got 'euler'"):
+    with pytest.raises(ValueError, match=r"expected one of ddpm, .*; got 'euler'"):
         vocoder.synthesize(mel, sampler="euler")
 
 

@@ -26,6 +26,7 @@ from diffwave.config import (
     mel_preset,
 )
 from diffwave.config.document import from_dict, to_dict
+from diffwave.config.sampling import SAMPLERS
 
 ALL = [MelConfig, NetworkConfig, DiffusionConfig, SamplingConfig, ModelConfig, DataConfig, OptimizationConfig]
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -167,7 +168,7 @@ def test_from_dict_is_strict(values: Any, message: str) -> None:
         (DiffusionConfig, {"prior_exponent": 1.5}, "1.5"),
         (DiffusionConfig, {"prior_floor": 0.0}, "prior_floor > 0"),
         (SamplingConfig, {"steps": 0}, "sampling.steps"),
-        (SamplingConfig, {"sampler": "euler"}, "ddpm, ddim, renoise, dpm++, midpoint; got 'euler'"),
+        (SamplingConfig, {"sampler": "euler"}, f"{', '.join(SAMPLERS)}; got 'euler'"),
         (SamplingConfig, {"guided_sampler": "euler"}, "sampling.guided_sampler must be one of ddpm"),
         (SamplingConfig, {"consistency_at": "start"}, "end, steps, warm; got 'start'"),
         (SamplingConfig, {"step_iterations": -1}, "sampling.step_iterations cannot be negative; got -1"),
