@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from diffwave.cli.arguments import options_of
 from diffwave.config.sampling import PLACES, SAMPLERS
 from diffwave.terminal.arguments import CommandParser, count_argument
 
@@ -41,13 +42,14 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str]) -> int:
     """Write a checkpoint folder or ONNX files, and tell what was written."""
-    options = vars(parser().parse_args(arguments))
+    options = parser().parse_args(arguments)
     from diffwave.interop.onnx_names import OPSET
     from diffwave.training.record.exporting import CheckpointExport, export_checkpoint, export_graphs
 
-    form = options.pop("to")
-    wanted = CheckpointExport(**options)
-    if form == "onnx":
+    wanted = CheckpointExport(
+        options.run_dir, options.output, options.half, options_of(options), options.license, options.force
+    )
+    if options.to == "onnx":
         written, difference = export_graphs(wanted, _say)
         print(written.describe())
         print(f"opset {OPSET}; largest difference of one step from PyTorch: {difference:.1e}")

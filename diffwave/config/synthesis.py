@@ -7,7 +7,8 @@ the dataclass below; :mod:`diffwave.synthesis.resolved` says what becomes of it 
 from __future__ import annotations
 
 import numbers
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
 
 from diffwave.config.sampling import PLACES, SAMPLERS, SamplingConfig
 
@@ -77,6 +78,13 @@ class SynthesisOptions:
             consistency_at=self.consistency_at or own.consistency_at,
             guided_schedules=own.guided_schedules if self.consistency_at in (None, own.consistency_at) else {},
         )
+
+    def as_defaults(self, own: SamplingConfig) -> SamplingConfig:
+        """A checkpoint's settings with what is asked for as what it does from now on; all schedules stay."""
+        named = {**asdict(self), "consistency_iterations": self.consistency}
+        kept = {each.name for each in fields(SamplingConfig)}
+        changes: dict[str, Any] = {name: value for name, value in named.items() if name in kept and value is not None}
+        return replace(own, **changes)
 
 
 def _steps(value: int | str | None) -> int | str | None:

@@ -6,11 +6,10 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from diffwave.checkpoint.folder import CONFIG_NAME, WEIGHTS_NAME, Checkpoint, checkpoint_folder, load_checkpoint
 from diffwave.checkpoint.publishing import Published, check_output, publish, unwritable
-from diffwave.config import ModelConfig
+from diffwave.config import AS_TRAINED, ModelConfig, SynthesisOptions
 from diffwave.errors import InputError
 from diffwave.interop.onnx_export import export_onnx
 from diffwave.interop.onnx_names import CONDITIONER_NAME, REFINER_NAME, STEP_NAME
@@ -27,7 +26,7 @@ class CheckpointExport:
         run_dir: of a training, its ``best``, or a checkpoint.
         output: folder to write.
         half: store the weights in float16.
-        steps, sampler, consistency, consistency_at, refinements: defaults of sampling; None leaves the checkpoint's.
+        options: defaults of synthesis; None leaves the checkpoint's.
         license: of the weights, for the model card; None leaves what the checkpoint says.
         force: whether files that are there may be replaced.
     """
@@ -35,11 +34,7 @@ class CheckpointExport:
     run_dir: Path
     output: Path
     half: bool = False
-    steps: int | None = None
-    sampler: str | None = None
-    consistency: int | None = None
-    consistency_at: str | None = None
-    refinements: int | None = None
+    options: SynthesisOptions = AS_TRAINED
     license: str | None = None
     force: bool = False
 
@@ -106,15 +101,7 @@ def _check_run(folder: Path) -> None:
 
 
 def _with_sampling(config: ModelConfig, wanted: CheckpointExport) -> ModelConfig:
-    trained = config.diffusion.steps
-    if wanted.steps is not None and not 1 <= wanted.steps <= trained:
-        raise InputError(f"--steps: expected 1 to {trained}, the steps it was trained on; got {wanted.steps}")
-    given: dict[str, Any] = {
-        "steps": wanted.steps,
-        "sampler": wanted.sampler,
-        "consistency_iterations": wanted.consistency,
-        "consistency_at": wanted.consistency_at,
-        "refinements": wanted.refinements,
-    }
-    changes = {name: value for name, value in given.items() if value is not None}
-    return dataclasses.replace(config, sampling=dataclasses.replace(config.sampling, **changes))
+    trained, steps = config.diffusion.steps, wanted.options.steps
+    if steps is not None and not (isinstance(steps, int) and 1 <= steps <= trained):
+        raise InputError(f"--steps: expected 1 to {trained}, the steps it was trained on; got {steps}")
+    return dataclasses.replace(config, sampling=wanted.options.as_defaults(config.sampling))
