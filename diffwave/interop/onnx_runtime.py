@@ -205,11 +205,6 @@ def _try_out(network: OnnxNetwork, folder: Path) -> None:
         )
 
 
-def is_onnx(folder: Path) -> bool:
-    """Whether a folder is an export."""
-    return (folder / STEP_NAME).is_file()
-
-
 def load_onnx(folder: str | Path, threads: int | None = None) -> Vocoder:
     """A vocoder whose networks are run by onnxruntime.
 
