@@ -22,7 +22,7 @@ from diffwave.checkpoint.folder import WEIGHTS_NAME, load_checkpoint
 from diffwave.config import TrainingConfig
 from diffwave.config.composing import compose_config
 from diffwave.training.record.states import states
-from diffwave.training.trainer import Trainer
+from runs import trainer_of
 
 
 def start(config: TrainingConfig) -> int:
@@ -32,7 +32,7 @@ def start(config: TrainingConfig) -> int:
         return child
     code = 1
     try:
-        Trainer(config).run()
+        trainer_of(config).run()
         code = 0
     finally:
         os._exit(code)
@@ -60,7 +60,7 @@ def main() -> None:
     config = compose_config(sys.argv[3:])
     # Half of what PyTorch is gets imported at the first use: once here, not in every child.
     with tempfile.TemporaryDirectory() as folder:
-        Trainer(compose_config([*sys.argv[3:], "train.iterations=1", f"run_dir={folder}"])).run()
+        trainer_of(compose_config([*sys.argv[3:], "train.iterations=1", f"run_dir={folder}"])).run()
     chance, iterations, run = random.Random(seed), [], Path(config.run_dir)
     while len(iterations) < kills:
         child = start(config)

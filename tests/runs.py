@@ -11,13 +11,19 @@ import torch
 from torch import Tensor
 
 from diffwave.config import TrainingConfig
+from diffwave.training.distributed import Processes
 from diffwave.training.trainer import Trainer
 
 Configure = Callable[..., TrainingConfig]
 
 
+def trainer_of(config: TrainingConfig) -> Trainer:
+    """The trainer of a run of this process alone, or of those that ``torchrun`` started."""
+    return Trainer(config, Processes.join(config.train.device))
+
+
 def train(config: TrainingConfig) -> Path:
-    Trainer(config).run()
+    trainer_of(config).run()
     return Path(config.run_dir)
 
 

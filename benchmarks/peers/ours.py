@@ -111,7 +111,7 @@ class Ours(Speaking):
 
     def _learner(self, mode: str) -> Any:
         """A learner with the given weights and the other package's settings: L1, 2e-4, no clipping to speak of."""
-        from diffwave.config import OptimizationConfig, TrainingConfig
+        from diffwave.config import OptimizationConfig
         from diffwave.training.learner import Learner
 
         if mode not in self.learners:
@@ -119,7 +119,7 @@ class Ours(Speaking):
             settings = OptimizationConfig(
                 batch_size=len(self.crops.wav), precision=precision, compile="compiled" in more, gradient_clip=1e9
             )
-            learner = Learner(TrainingConfig(model=self.config, train=settings), self.processes)
+            learner = Learner(self.config, settings, self.processes)
             learner.network.load_state_dict(self.inputs["weights"])
             self.learners[mode] = learner
         return self.learners[mode]

@@ -100,7 +100,7 @@ def make_learner(config: TrainingConfig, system: str) -> Learner:
     """A learner whose network is run in one of the ways; the output layer is not zero, as it is at the very start."""
     backend = "native" if system == "native" else "reference"
     train = dataclasses.replace(config.train, backend=backend, precision="bfloat16")
-    learner = Learner(dataclasses.replace(config, train=train), Processes(torch.device("cpu")))
+    learner = Learner(config.model, train, Processes(torch.device("cpu")))
     torch.manual_seed(0)
     nn.init.normal_(learner.network.output_projection.weight, std=0.02)
     if system == "convolutions":

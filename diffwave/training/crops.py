@@ -1,14 +1,12 @@
-"""Speech for training: which utterances there are, and random crops of them.
+"""Speech for training: random crops of utterances.
 
 Nothing here has a state to save. The crop with number ``i`` is a function of ``(seed, i)``: every epoch is
-a new order of all utterances, and iteration ``k`` takes the crops from ``k * batch`` on. Each process of a
-distributed run takes its share of the same numbers, so the data do not depend on how many processes there are.
+a new order of all utterances, and iteration ``k`` takes the crops from ``k * batch`` on.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -19,13 +17,9 @@ from torch.utils.data import Dataset
 
 from diffwave.config import ConfigError, MelConfig
 from diffwave.corpus.manifest import Utterance
-from diffwave.errors import UserError
+from diffwave.corpus.segments import read_segment
 
 log = logging.getLogger(__name__)
-
-
-class DataError(UserError, RuntimeError):
-    """Audio that is no longer what the list of utterances says; the message names the file."""
 
 
 class Crops(NamedTuple):
@@ -97,56 +91,6 @@ def _epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
     return np.random.default_rng([seed, 1, epoch]).permutation(count)
 
 
-class Shares:
-    """The crop numbers that one process takes, a list for each micro-batch, in order.
-
-    Args:
-        numbers: of the crops that are left, a whole number of batches.
-        batch: crops of an iteration, over all processes.
-        rank, processes: which of how many.
-        accumulate: micro-batches of an iteration and process.
-    """
-
-    def __init__(self, numbers: range, batch: int, rank: int = 0, processes: int = 1, accumulate: int = 1) -> None:
-        self.numbers, self.batch, self.accumulate = numbers, batch, accumulate
-        self.share = batch // processes
-        self.offset = rank * self.share
-
-    def __iter__(self) -> Iterator[list[int]]:
-        """Micro-batches of every iteration."""
-        size = self.share // self.accumulate
-        for start in range(self.numbers.start + self.offset, self.numbers.stop, self.batch):
-            for first in range(start, start + self.share, size):
-                yield list(range(first, first + size))
-
-    def __len__(self) -> int:
-        """Micro-batches of all iterations."""
-        return len(self.numbers) // self.batch * self.accumulate
-
-
 def context_samples(mel: MelConfig) -> int:
     """Samples on each side that the mel of a crop depends on, rounded up to whole hops."""
     return -(-mel.n_fft // 2 // mel.hop_length) * mel.hop_length
-
-
-def read_segment(utterance: Utterance, start: int, length: int) -> Tensor:
-    """Read ``length`` samples from ``start`` by seeking; outside the file the signal is zero.
-
-    Raises:
-        DataError: if the file is gone, damaged, or shorter than it was when it was listed.
-    """
-    import soundfile
-
-    first, last = max(start, 0), min(start + length, utterance.samples)
-    try:
-        samples, rate = soundfile.read(utterance.path, start=first, stop=last, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, RuntimeError, OSError, ValueError) as error:
-        raise DataError(f"{utterance.path}: expected audio; {str(error).splitlines()[0]}") from None
-    if len(samples) != last - first or rate != utterance.sample_rate:
-        raise DataError(
-            f"{utterance.path}: expected {last - first} samples at {utterance.sample_rate} Hz from {first}; got "
-            f"{len(samples)} at {rate} Hz"
-        )
-    segment = np.zeros(length, dtype=np.float32)
-    segment[first - start : last - start] = samples.mean(axis=1)
-    return torch.from_numpy(segment)

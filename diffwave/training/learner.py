@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from diffwave.config import NetworkConfig, TrainingConfig
+from diffwave.config import ModelConfig, OptimizationConfig
 from diffwave.kernels.dispatch import choose
 from diffwave.kernels.layers import Backend
 from diffwave.network.diffwave import DiffWave
@@ -46,22 +46,22 @@ class Learner:
     """Network, average, optimiser and loss of a run.
 
     Args:
-        config: the run.
+        model: what is learned.
+        settings: how.
         processes: whose gradients are averaged.
     """
 
-    def __init__(self, config: TrainingConfig, processes: Processes) -> None:
-        settings = config.train
+    def __init__(self, model: ModelConfig, settings: OptimizationConfig, processes: Processes) -> None:
         self.settings = settings
         self.processes = processes
         self.device = processes.device
         torch.manual_seed(settings.seed)
-        self.network = DiffWave(config.model).to(self.device)
-        self.network.backend = self._backend(config.model.network)
+        self.network = DiffWave(model).to(self.device)
+        self.network.backend = self._backend()
         self.average = AveragedModel(self.network, multi_avg_fn=moving_average(settings.ema_decay))
         # Rate 0: it rises from what it was, also in a run that goes on (see rate).
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=0.0, fused=True)
-        self.loss = DiffusionLoss(config.model, settings.loss, settings.precision).to(self.device)
+        self.loss = DiffusionLoss(model, settings.loss, settings.precision).to(self.device)
         run = torch.compile(self.network) if settings.compile else self.network
         levers = settings.noise_weighting, settings.stft_weight, settings.error_weighting
         objective = Objective(self.network, self.loss, run, *levers)
@@ -164,13 +164,13 @@ class Learner:
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
 
-    def _backend(self, shape: NetworkConfig) -> Backend:
+    def _backend(self) -> Backend:
         """What runs the residual layers.
 
         Triton's kernels are taken in training only where they are named: their weight gradients read more memory than
         the forward pass saves, and they have not been timed yet.
         """
-        settings = self.settings
+        settings, shape = self.settings, self.network.config
         plain = settings.compile or (settings.backend == "auto" and self.device.type == "cuda")
         name = "reference" if plain else settings.backend
         return choose(name, settings.precision, self.device, shape.residual_channels, shape.padding).backend

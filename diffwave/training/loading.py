@@ -1,4 +1,8 @@
-"""Crops on their way from files to the loop, read by the process itself or by loader processes."""
+"""Crops on their way from files to the loop: which of them a process takes, read by itself or by loader processes.
+
+Each process of a distributed run takes its share of the same numbers, so the data do not depend on how many processes
+there are.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +13,38 @@ from collections.abc import Iterator
 import torch
 from torch.utils.data import DataLoader
 
-from diffwave.training.crops import CropDataset, Crops, DataError, Shares
+from diffwave.corpus.segments import DataError
+from diffwave.training.crops import CropDataset, Crops
 
 _AHEAD = 4  # micro-batches that each loader process prepares
 _GRACE = 60.0  # seconds that a loader process lives on after SIGTERM; the iteration has its crops long before
+
+
+class Shares:
+    """The crop numbers that one process takes, a list for each micro-batch, in order.
+
+    Args:
+        numbers: of the crops that are left, a whole number of batches.
+        batch: crops of an iteration, over all processes.
+        rank, processes: which of how many.
+        accumulate: micro-batches of an iteration and process.
+    """
+
+    def __init__(self, numbers: range, batch: int, rank: int = 0, processes: int = 1, accumulate: int = 1) -> None:
+        self.numbers, self.batch, self.accumulate = numbers, batch, accumulate
+        self.share = batch // processes
+        self.offset = rank * self.share
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Micro-batches of every iteration."""
+        size = self.share // self.accumulate
+        for start in range(self.numbers.start + self.offset, self.numbers.stop, self.batch):
+            for first in range(start, start + self.share, size):
+                yield list(range(first, first + size))
+
+    def __len__(self) -> int:
+        """Micro-batches of all iterations."""
+        return len(self.numbers) // self.batch * self.accumulate
 
 
 def make_loader(dataset: CropDataset, shares: Shares, workers: int, device: torch.device) -> DataLoader[Crops]:

@@ -17,9 +17,9 @@ from torch.optim.swa_utils import AveragedModel
 
 from diffwave.config import MelConfig, ModelConfig, RefinerConfig, require
 from diffwave.corpus.manifest import Utterance
+from diffwave.corpus.segments import DataError, read_segment
 from diffwave.errors import TrainingError
 from diffwave.network.refiner import DIVISION, Refiner, refine
-from diffwave.training.crops import DataError, read_segment
 from diffwave.training.learner import moving_average
 from diffwave.vocoder import Vocoder
 

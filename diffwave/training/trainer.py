@@ -19,27 +19,25 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from diffwave.checkpoint.folder import Checkpoint, checkpoint_folder, load_checkpoint
+from diffwave.checkpoint.folder import Checkpoint
 from diffwave.config import TrainingConfig
 from diffwave.config.document import to_dict
+from diffwave.corpus.segments import DataError
 from diffwave.errors import TrainingError
-from diffwave.training.crops import Crops, DataError, Shares
+from diffwave.training.crops import Crops
 from diffwave.training.distributed import Processes
 from diffwave.training.learner import IterationLosses, Learner
-from diffwave.training.loading import in_order, make_loader, take
-from diffwave.training.loss.noise_levels import bin_table, sum_by_bin
+from diffwave.training.loading import Shares, in_order, make_loader, take
 from diffwave.training.material import gather_material
 from diffwave.training.outputs.output import summary
 from diffwave.training.outputs.speaking import OutputMaker
 from diffwave.training.record.diagnosis import crops_of, diagnose
 from diffwave.training.record.history import progress_bar
-from diffwave.training.record.progress import Progress, changed_settings
+from diffwave.training.record.progress import Speed, Window
 from diffwave.training.record.run_folder import RunFolder
-from diffwave.training.record.states import find_state
-from diffwave.training.record.story import introduction, training_story
-from diffwave.training.record.window import Speed, Window
+from diffwave.training.record.story import Story, origin_story, time_left
+from diffwave.training.resume import find_start
 from diffwave.training.validation import Validator
-from diffwave.training.warm_start import source_name, warm_weights
 
 log = logging.getLogger(__name__)
 
@@ -51,40 +49,36 @@ class Trainer:
 
     Args:
         config: the run; ``run_dir`` is made if missing, and a run found there goes on.
-        processes: those of the run; found by what ``torchrun`` says if not given.
+        processes: those of the run; whoever joined them leaves them.
 
     Raises:
         ConfigError: if data, settings, processes and the state that is there do not fit.
         CheckpointError: if there is no checkpoint to start from, or it is damaged.
     """
 
-    def __init__(self, config: TrainingConfig, processes: Processes | None = None) -> None:
-        settings = config.train
-        self.config = config
-        self.processes = processes or Processes.join(settings.device)
-        self.processes.share(settings.batch_size, settings.accumulate)
-        self.processes.prepare_torch(settings.threads, settings.deterministic)
-        self.folder = RunFolder(Path(config.run_dir).expanduser(), settings.keep_checkpoints)
-        state = find_state(self.folder.path, to_dict(config.model), self.processes)
-        begin = settings.start_from if state is None else ""
-        source = load_checkpoint(checkpoint_folder(begin)) if begin else None
-        self.material = gather_material(config, self.processes)
-        self.dataset, validation = self.material.dataset, self.material.validation
-        self.learner = Learner(config, self.processes)
-        self.validator = Validator(validation, config.model.mel, self.learner, self.processes)
-        self.outputs = OutputMaker(validation[: settings.output_utterances if settings.outputs_every else 0])
-        self.bins = bin_table(self.learner.loss.schedule).to(self.processes.device)
-        self.progress = Progress()
-        self.speed = Speed(self.processes.device)
+    def __init__(self, config: TrainingConfig, processes: Processes) -> None:
+        self.model = model = config.model
+        self.settings = settings = config.train
+        self.processes = processes
+        processes.share(settings.batch_size, settings.accumulate)
+        processes.prepare_torch(settings.threads, settings.deterministic)
+        self.folder = RunFolder(Path(config.run_dir).expanduser(), settings.keep_checkpoints, settings.tensorboard)
+        start = find_start(self.folder, model, settings.start_from, processes)
+        material = gather_material(config.data, model.mel, settings, processes)
+        self.dataset, self.loader_processes = material.crops, config.data.workers
+        self.learner = Learner(model, settings, processes)
+        self.validator = Validator(material.validation, self.learner, processes)
+        self.outputs = OutputMaker(material.validation[: settings.output_utterances if settings.outputs_every else 0])
+        origin = origin_story(material.training, material.validation, config.data.root)
+        self.story = Story(origin, settings, material.crops.crop / model.mel.sample_rate, processes)
+        self.speed = Speed(processes.device)
+        # What a state says of its run, beside how far it is.
+        fingerprints = {"data": material.fingerprint, "validation": material.validation_fingerprint}
+        self.known: dict[str, Any] = {"config": to_dict(config), **fingerprints}
+        self.progress, self._news = start.enter(self.learner, self.known)  # the news are told when the log is open
         self._recent: deque[float] = deque(maxlen=_RECENT)
-        self._clock = time.perf_counter()
         self._asked = self._stopping = False
         self._said_how_long = False
-        self._introduction: list[str] = []  # told when the log is open
-        if state is not None:
-            self._resume(state)
-        elif source is not None:
-            self._start_from(begin, source)
 
     def run(self) -> None:
         """Train up to ``iterations``, with checkpoints, validation and a history.
@@ -95,28 +89,38 @@ class Trainer:
                 written; the checkpoints stay as they were.
             KeyboardInterrupt: after :meth:`stop`, with the state saved.
         """
-        total = self.config.train.iterations
+        total = self.settings.iterations
         if self.iteration >= total and not self._outputs_are_missing():
             log.info("%s is at iteration %d: a larger train.iterations goes on", self.folder.path, self.iteration)
-            for line in self._introduction[1:]:
+            for line in self._news[1:]:
                 log.warning("%s; another run_dir begins anew", line)
             return
-        with self._written(), progress_bar(self.iteration, total, self.processes.first) as bar:
-            self._introduce()
-            if self._outputs_are_missing():  # the run was killed while it made them
+        first, again = self.processes.first, self._outputs_are_missing()
+        written = self.folder.opened(self.iteration, again) if first else contextlib.nullcontext()
+        with written, progress_bar(self.iteration, total, first) as bar:
+            for line in [*self.story.introduction(self.learner.network), *self._news]:
+                log.info("%s", line)
+            if again:  # the run was killed while it made them
                 self._make_outputs()
-            self._clock = time.perf_counter()
-            with in_order(self._loader()) as batches:
-                self.speed.begin()
-                while self.iteration < total:
-                    self._iterate(self._next(batches))
-                    bar.set_postfix_str(f"loss {self._recent[-1]:.4f}", refresh=False)
-                    bar.update()
-                    self._after_iteration()
-                    if self._stopping:
-                        self.save()
-                        log.info("stopped at iteration %d; the same command goes on from there", self.iteration)
-                        raise KeyboardInterrupt
+            self.progress.start_clock()
+            try:
+                self._learn(bar)
+            except DataError as error:  # nothing is skipped, so that nothing differs
+                raise TrainingError(f"iteration {self.iteration}: {error}; {self.folder.last_good()}") from None
+
+    def _learn(self, bar: Any) -> None:
+        """The loop."""
+        with in_order(self._loader()) as batches:
+            self.speed.begin()
+            while self.iteration < self.settings.iterations:
+                self._iterate(self._next(batches))
+                bar.set_postfix_str(f"loss {self._recent[-1]:.4f}", refresh=False)
+                bar.update()
+                self._after_iteration()
+                if self._stopping:
+                    self.save()
+                    log.info("stopped at iteration %d; the same command goes on from there", self.iteration)
+                    raise KeyboardInterrupt
 
     def stop(self) -> None:
         """Ask the run to save its state and end after the current iteration; a state from its middle would not do."""
@@ -130,8 +134,7 @@ class Trainer:
     def _next(self, batches: Iterator[Crops]) -> list[Crops]:
         """The micro-batches of an iteration."""
         begun = time.perf_counter()
-        with self._data_is_there():
-            found = take(batches, self.config.train.accumulate)
+        found = take(batches, self.settings.accumulate)
         self.speed.waited(time.perf_counter() - begun)
         return found
 
@@ -140,13 +143,13 @@ class Trainer:
         try:
             step = self.learner.step(micro_batches, self.iteration)
         except torch.OutOfMemoryError:
-            crops, parts = len(micro_batches[0].number), self.config.train.accumulate
+            crops, parts = len(micro_batches[0].number), self.settings.accumulate
             raise TrainingError(
                 f"iteration {self.iteration}: expected memory for {crops} crops at once; the GPU has too little - "
                 f"train.accumulate={2 * parts} takes half of them at a time; {self.folder.last_good()}"
             ) from None
         # One small tensor tells every process what all of them found, and whether one of them was asked to stop.
-        sums, counts = sum_by_bin(step.losses, self.bins[step.steps.long()])
+        sums, counts = self.learner.loss.by_noise(step.losses, step.steps)
         told = self.processes.sum(torch.cat([sums, counts, sums.new_tensor([float(self._asked)])])).tolist()
         bins = len(sums)
         losses, numbers, asked = told[:bins], told[bins : 2 * bins], told[-1]
@@ -157,18 +160,20 @@ class Trainer:
         self._stopping = asked > 0
         self._recent.append(loss)
         self.progress.iteration += 1
-        self.progress.crops += self.config.train.batch_size
+        self.progress.crops += self.settings.batch_size
         self.progress.window.add(losses, numbers, norm)
-        self.speed.add(self.config.train.batch_size)
+        self.speed.add(self.settings.batch_size)
 
     def _after_iteration(self) -> None:
         """Whatever is due: a line of history, a validation, outputs, a checkpoint."""
-        settings = self.config.train
+        settings = self.settings
         if self._due(settings.log_every):
             rate = self.learner.optimizer.param_groups[0]["lr"]
             speed = self.speed.figures(self.dataset.crop)
             self._record({**self.progress.window.figures(), "learning_rate": rate, **speed})
-            self._say_how_long(speed["crops_per_second"])
+            if self.processes.first and not self._said_how_long:  # once, since logs have no progress bar
+                log.info("%s", time_left(settings, self.iteration, speed["crops_per_second"]))
+                self._said_how_long = True
             self.progress.window = Window()
             self.speed.begin()
         begun = time.perf_counter()
@@ -181,13 +186,12 @@ class Trainer:
         self.speed.paused(time.perf_counter() - begun)
 
     def _due(self, every: int) -> bool:
-        return self.iteration % every == 0 or self.iteration == self.config.train.iterations
+        return self.iteration % every == 0 or self.iteration == self.settings.iterations
 
     def _validate(self) -> None:
         """Validate, and keep the weights if they are the best so far."""
         progress = self.progress
-        with self._data_is_there():
-            figures = self.validator.figures()
+        figures = self.validator.figures()
         if not math.isfinite(figures["validation_loss"]):
             loss = figures["validation_loss"]
             raise TrainingError(f"iteration {self.iteration}: validation loss {loss}; {self.folder.last_good()}")
@@ -200,7 +204,7 @@ class Trainer:
 
     def _outputs_are_missing(self) -> bool:
         """Whether this iteration is one with outputs, and there are none yet."""
-        every = self.config.train.outputs_every
+        every = self.settings.outputs_every
         if not every or not self.iteration or not self._due(every):
             return False
         return self.progress.outputs.get("iteration") != self.iteration
@@ -211,7 +215,7 @@ class Trainer:
         if self.processes.first:
             try:
                 outputs = self.outputs.make(self.checkpoint(), self.processes.device)
-                self.folder.save_outputs(self.iteration, outputs, self.config.model.mel.sample_rate)
+                self.folder.save_outputs(self.iteration, outputs, self.model.mel.sample_rate)
                 self.progress.outputs |= {"utterances": len(outputs), **summary(outputs)}
             except TrainingError:
                 raise
@@ -224,102 +228,36 @@ class Trainer:
 
     def checkpoint(self, best: bool = False) -> Checkpoint:
         """The averaged weights with the story of their training; ``best`` says that no validation was better."""
-        self._elapsed()
-        story = {**self.material.origin, **training_story(self.config, self.progress, self.processes), "best": best}
-        return Checkpoint(self.config.model, self.learner.average.module.state_dict(), story)
+        self.progress.elapsed()
+        weights = self.learner.average.module.state_dict()
+        return Checkpoint(self.model, weights, {**self.story.tell(self.progress), "best": best})
 
     def save(self) -> None:
         """Write the resumable state and the checkpoint that synthesizes."""
         if self.processes.first:
             checkpoint = self.checkpoint()
-            known = {
-                "config": to_dict(self.config),
-                "data": self.material.fingerprint,
-                "validation": self.material.validation_fingerprint,
-            }
-            self.folder.save({**known, "progress": self.progress.as_state(), **self.learner.state()}, checkpoint)
+            self.folder.save({**self.known, "progress": self.progress.as_state(), **self.learner.state()}, checkpoint)
         # Whoever left early, at the end or when asked to stop, would have the others ended by torchrun.
         self.processes.wait()
 
-    def _resume(self, state: dict[str, Any]) -> None:
-        """Go on from a state, and say what is no longer as it was."""
-        self.learner.load_state(state)
-        self.progress = Progress.from_state(state["progress"])
-        self._introduction.append(f"resumed {self.folder.path} at iteration {self.iteration}")
-        changes = changed_settings(state["config"], to_dict(self.config))
-        self._introduction += [f"changed since: {change}" for change in changes]
-        if state["data"] and state["data"] != self.material.fingerprint:
-            self._introduction.append("changed since: the utterances that it learns from")
-        if state.get("validation", self.material.validation_fingerprint) != self.material.validation_fingerprint:
-            self._introduction.append("changed since: the utterances that it is validated on, so the best begins anew")
-            self.progress.validation, self.progress.best = {}, {}
-        if state["config"]["train"]["loss"] != self.config.train.loss or not self.folder.has_best():
-            self.progress.best = {}
-
-    def _start_from(self, name: str, source: Checkpoint) -> None:
-        """Begin with what a checkpoint knows."""
-        self.learner.begin_with(warm_weights(source, self.learner.network, self.config.model))
-        self.progress.started_from = source_name(name, source)
-        self._introduction.append(
-            f"starts from {self.progress.started_from}: its network; refiner and schedules of few calls are to be "
-            "found anew (diffwave train-refiner, diffwave search-schedule)"
-        )
-
-    def _introduce(self) -> None:
-        """What begins, in some lines."""
-        lines = introduction(self.material.origin, self.learner.network, self.config, self.processes)
-        for line in [*lines, *self._introduction]:
-            log.info("%s", line)
-
-    def _say_how_long(self, crops_per_second: float) -> None:
-        """Once, since logs have no progress bar."""
-        if not self._said_how_long and self.processes.first:
-            left = self.config.train.iterations - self.iteration
-            hours = left * self.config.train.batch_size / crops_per_second / 3600
-            log.info("%s iterations left: about %.3g hours at this speed", f"{left:,}", hours)
-            self._said_how_long = True
-
     def _loader(self) -> DataLoader[Crops]:
         """Micro-batches of this process for the remaining iterations, in order."""
-        settings = self.config.train
-        first, batch = self.progress.crops, settings.batch_size
-        left = range(first, first + (settings.iterations - self.iteration) * batch)
-        shares = Shares(left, batch, self.processes.rank, self.processes.count, settings.accumulate)
-        return make_loader(self.dataset, shares, self.config.data.workers, self.processes.device)
+        first, batch = self.progress.crops, self.settings.batch_size
+        left = range(first, first + (self.settings.iterations - self.iteration) * batch)
+        shares = Shares(left, batch, self.processes.rank, self.processes.count, self.settings.accumulate)
+        return make_loader(self.dataset, shares, self.loader_processes, self.processes.device)
 
     def _diagnose(self, micro_batches: list[Crops], step: IterationLosses, loss: float, norm: float) -> str:
         """Write down what is known of a loss that is no number; returns the message."""
         crops = self.processes.gather(crops_of(self.dataset, micro_batches, step))
-        content = diagnose(self.learner, [row for part in crops for row in part], list(self._recent))
-        content = {"iteration": self.iteration, "loss": str(loss), "gradient_norm": str(norm), **content}
+        found = {"iteration": self.iteration, "loss": str(loss), "gradient_norm": str(norm)}
+        content = {**found, **diagnose(self.learner, [row for part in crops for row in part], list(self._recent))}
         message = f"iteration {self.iteration}: loss {loss}, gradient norm {norm}"
         if self.processes.first:
             message += f"; crops and gradients are in {self.folder.save_diagnosis(self.iteration, content)}"
         return f"{message}; {self.folder.last_good()}"
 
-    @contextlib.contextmanager
-    def _data_is_there(self) -> Iterator[None]:
-        """An utterance that cannot be read any more ends the run; nothing is skipped, so that nothing differs."""
-        try:
-            yield
-        except DataError as error:
-            raise TrainingError(f"iteration {self.iteration}: {error}; {self.folder.last_good()}") from None
-
-    @contextlib.contextmanager
-    def _written(self) -> Iterator[None]:
-        """Let process 0 write down what happens."""
-        if self.processes.first:
-            with self.folder.opened(self.iteration, self.config.train.tensorboard, self._outputs_are_missing()):
-                yield
-        else:
-            yield
-
     def _record(self, figures: dict[str, Any]) -> None:
         """One line for machines and people."""
         if self.processes.first:
-            self.folder.record({"iteration": self.iteration, "seconds": round(self._elapsed(), 1), **figures})
-
-    def _elapsed(self) -> float:
-        now = time.perf_counter()
-        self.progress.seconds, self._clock = self.progress.seconds + now - self._clock, now
-        return self.progress.seconds
+            self.folder.record({"iteration": self.iteration, "seconds": round(self.progress.elapsed(), 1), **figures})

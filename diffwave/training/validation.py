@@ -7,12 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffwave.config import MelConfig
 from diffwave.corpus.manifest import Utterance
-from diffwave.training.crops import read_segment
+from diffwave.corpus.segments import read_segment
 from diffwave.training.distributed import Processes
 from diffwave.training.learner import Learner
-from diffwave.training.loss.noise_levels import bin_table, means, sum_by_bin
+from diffwave.training.loss.noise_levels import means
 
 _SECONDS = 2.0
 _STEPS = 8
@@ -25,19 +24,15 @@ class Validator:
 
     Args:
         utterances: the middle of each is used.
-        mel: for the hop and the rate.
         learner: whose weights.
         processes: that share the work.
     """
 
-    def __init__(self, utterances: list[Utterance], mel: MelConfig, learner: Learner, processes: Processes) -> None:
+    def __init__(self, utterances: list[Utterance], learner: Learner, processes: Processes) -> None:
         self.utterances = utterances
-        self.mel = mel
         self.learner = learner
         self.processes = processes
-        steps = len(learner.loss.schedule)
-        self.steps = torch.linspace(0, steps - 1, _STEPS).round()
-        self.bins = bin_table(learner.loss.schedule)[self.steps.long()]
+        self.steps = torch.linspace(0, len(learner.loss.schedule) - 1, _STEPS).round()
 
     def figures(self) -> dict[str, Any]:
         """``validation_loss`` and ``validation_loss_by_noise``.
@@ -50,7 +45,7 @@ class Validator:
         # A sum in another order is another sum: put the utterances in order before adding.
         found = {int(number): losses for part in self.processes.gather(mine) for number, losses in part.items()}
         losses = torch.tensor([found[number] for number in sorted(found)], dtype=torch.float64)  # [U, _STEPS]
-        sums, counts = sum_by_bin(losses.flatten(), self.bins.repeat(len(losses))).tolist()
+        sums, counts = self.learner.loss.by_noise(losses.flatten(), self.steps.repeat(len(losses))).tolist()
         return {
             "validation_loss": float(losses.mean()),
             "validation_loss_by_noise": means(sums, counts),
@@ -63,6 +58,7 @@ class Validator:
 
     def _middle(self, number: int) -> Tensor:
         """Some seconds from the middle of an utterance, with context."""
-        utterance, hop, context = self.utterances[number], self.mel.hop_length, self.learner.loss.context
-        length = max(min(int(_SECONDS * self.mel.sample_rate), utterance.samples) // hop, 1) * hop
+        utterance, mel, context = self.utterances[number], self.learner.loss.config.mel, self.learner.loss.context
+        frames = max(min(int(_SECONDS * mel.sample_rate), utterance.samples) // mel.hop_length, 1)
+        length = frames * mel.hop_length
         return read_segment(utterance, (utterance.samples - length) // 2 - context, length + 2 * context)

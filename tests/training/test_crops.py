@@ -10,20 +10,17 @@ import soundfile
 import torch
 
 from diffwave.config import ConfigError, DataConfig, MelConfig
+from diffwave.corpus.manifest import Utterance
 from diffwave.corpus.selection import find_utterances
-from diffwave.training.crops import CropDataset, DataError, Shares, Utterance, context_samples, read_segment
+from diffwave.training.crops import CropDataset, context_samples
 
 MEL = MelConfig(n_fft=64, win_length=64, hop_length=16, n_mels=8)
 RATE = 16000
 
 
-def write(path: Path, samples: int, channels: int = 1) -> np.ndarray:
+def write(path: Path, samples: int) -> None:
     """A file whose sample ``i`` says ``i`` (as 16-bit numbers), so that every crop tells where it was cut."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    ramp = np.arange(1, samples + 1, dtype=np.int16)
-    data = np.stack([ramp * (channel + 1) for channel in range(channels)], axis=1)
-    soundfile.write(path, data, RATE, subtype="PCM_16")
-    return ramp.astype(np.float32) / 32768
+    soundfile.write(path, np.arange(1, samples + 1, dtype=np.int16), RATE, subtype="PCM_16")
 
 
 @pytest.fixture
@@ -108,38 +105,3 @@ def test_utterances_that_are_all_too_short_are_refused_with_lengths(tmp_path: Pa
 )
 def test_the_context_is_half_a_frame_in_whole_hops(n_fft: int, hop: int, context: int) -> None:
     assert context_samples(MelConfig(n_fft=n_fft, win_length=n_fft, hop_length=hop)) == context
-
-
-def test_stereo_is_mixed_down(tmp_path: Path) -> None:
-    ramp = write(tmp_path / "a.wav", 100, channels=2)
-    (utterance,) = find_utterances(DataConfig(root=str(tmp_path)), RATE)
-    np.testing.assert_allclose(read_segment(utterance, 20, 30).numpy(), 1.5 * ramp[20:50])
-
-
-def test_a_segment_may_reach_beyond_both_ends(tmp_path: Path) -> None:
-    ramp = write(tmp_path / "a.wav", 100)
-    (utterance,) = find_utterances(DataConfig(root=str(tmp_path)), RATE)
-    expected = np.concatenate([np.zeros(7), ramp, np.zeros(13)])
-    np.testing.assert_allclose(read_segment(utterance, -7, 120).numpy(), expected)
-
-
-def test_a_file_shorter_than_it_was_is_an_error(tmp_path: Path) -> None:
-    write(tmp_path / "a.wav", 100)
-    (utterance,) = find_utterances(DataConfig(root=str(tmp_path)), RATE)
-    write(tmp_path / "a.wav", 50)
-    with pytest.raises(DataError, match=r"a.wav: expected 60 samples at 16000 Hz from 40; got 10 at 16000 Hz"):
-        read_segment(utterance, 40, 60)
-
-
-@pytest.mark.parametrize("accumulate", [1, 2])
-@pytest.mark.parametrize("processes", [1, 2, 3])
-def test_processes_share_every_batch_without_repeats_or_gaps(processes: int, accumulate: int) -> None:
-    batch, numbers = 12, range(24, 84)
-    shares = [Shares(numbers, batch, rank, processes, accumulate) for rank in range(processes)]
-    lists = [list(share) for share in shares]
-    assert [len(share) for share in shares] == [len(batches) for batches in lists] == [5 * accumulate] * processes
-    for iteration in range(5):
-        part = slice(iteration * accumulate, (iteration + 1) * accumulate)
-        taken = [number for batches in lists for micro_batch in batches[part] for number in micro_batch]
-        # In the order of the processes: the same batch, in the same order, however many there are.
-        assert taken == list(range(24 + iteration * batch, 24 + (iteration + 1) * batch))

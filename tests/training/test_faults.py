@@ -20,7 +20,7 @@ from diffwave.training.outputs.speaking import OutputMaker
 from diffwave.training.record.run_folder import RunFolder
 from diffwave.training.record.states import states
 from diffwave.training.trainer import Trainer
-from runs import Configure, curve, same_training, train
+from runs import Configure, curve, same_training, train, trainer_of
 from training_overrides import SMALL
 
 
@@ -44,7 +44,7 @@ def spoil(trainer: Trainer, at: int) -> None:
 def test_a_loss_that_is_no_number_is_diagnosed(configure: Configure, corpus: Path) -> None:
     config = configure("train.checkpoint_every=3", "train.batch_size=4", "train.accumulate=2")
     run = Path(config.run_dir)
-    trainer = Trainer(config)
+    trainer = trainer_of(config)
     spoil(trainer, at=4)
     with pytest.raises(TrainingError) as caught:
         trainer.run()
@@ -71,7 +71,7 @@ def test_a_loss_that_is_no_number_is_diagnosed(configure: Configure, corpus: Pat
 
 
 def test_a_gradient_that_overflows_stops_the_run_before_the_weights_move(configure: Configure) -> None:
-    trainer = Trainer(configure("train.checkpoint_every=100"))
+    trainer = trainer_of(configure("train.checkpoint_every=100"))
     before = [value.clone() for value in trainer.learner.network.parameters()]
     loss = trainer.learner.loss.losses
     trainer.learner.loss.losses = lambda *args: loss(*args) * 3e38  # type: ignore[method-assign]
@@ -89,7 +89,7 @@ def test_an_utterance_that_vanishes_is_named_and_the_run_goes_on_when_it_is_back
         shutil.copytree(corpus, copy)
         more = (f"data.root={copy}", f"data.workers={workers}", "train.iterations=40", "train.checkpoint_every=1")
         config = configure(*more, run=f"run{workers}")
-        trainer = Trainer(config)
+        trainer = trainer_of(config)
         (copy / "speaker1" / "a.flac").rename(tmp_path / "kept.flac")
         with pytest.raises(TrainingError) as caught:
             trainer.run()
@@ -97,7 +97,7 @@ def test_an_utterance_that_vanishes_is_named_and_the_run_goes_on_when_it_is_back
         assert "\n" not in message
         assert f"{copy / 'speaker1' / 'a.flac'}: expected audio; " in message
         (tmp_path / "kept.flac").rename(copy / "speaker1" / "a.flac")
-        Trainer(config).run()
+        trainer_of(config).run()
         straight = train(configure(*more[1:], run=f"straight{workers}"))
         final = "training-00000040.pt"
         assert same_training(Path(config.run_dir) / final, straight / final)
@@ -121,7 +121,7 @@ def test_impossible_combinations_are_refused_before_data_are_read(configure: Con
     for override, message in cases.items():
         fresh = [] if "residual" in override else ["run_dir=" + str(run.parent / "fresh")]
         with pytest.raises(ConfigError, match=message):
-            Trainer(configure(override, *fresh))
+            trainer_of(configure(override, *fresh))
     assert not (run.parent / "fresh").exists()
 
 
@@ -129,7 +129,7 @@ def test_another_architecture_is_refused_before_the_data_are_listed(configure: C
     train(configure("train.iterations=1"))
     monkeypatch.setattr("diffwave.training.material.training_and_validation", lambda *_: pytest.fail("listed"))
     with pytest.raises(ConfigError, match="residual_channels was 8, now 4"):
-        Trainer(configure("model.network.residual_channels=4"))
+        trainer_of(configure("model.network.residual_channels=4"))
 
 
 def test_changed_settings_and_data_are_told(configure: Configure, corpus: Path, tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_changed_settings_and_data_are_told(configure: Configure, corpus: Path, 
 
 def test_crops_do_not_repeat_after_another_batch_size(configure: Configure) -> None:
     train(configure("train.iterations=3"))
-    trainer = Trainer(configure("train.iterations=5", "train.batch_size=4"))
+    trainer = trainer_of(configure("train.iterations=5", "train.batch_size=4"))
     numbers = [crops.number.tolist() for crops in trainer._loader()]
     assert numbers == [[6, 7, 8, 9], [10, 11, 12, 13]]
 
@@ -185,7 +185,7 @@ def test_a_run_that_is_killed_while_it_makes_outputs_makes_them_again(
 
                 patch.setattr(RunFolder, "save", saved)
             with pytest.raises(KilledError):
-                Trainer(config).run()
+                trainer_of(config).run()
         assert states(run)[-1].name == "training-00000003.pt"
     train(config)
     assert curve(run) == curve(straight)
@@ -200,7 +200,7 @@ def test_a_run_that_is_killed_while_it_makes_outputs_makes_them_again(
 def test_a_validation_utterance_that_vanishes_is_named(configure: Configure, corpus: Path, tmp_path: Path) -> None:
     copy = tmp_path / "corpus"
     shutil.copytree(corpus, copy)
-    trainer = Trainer(configure(f"data.root={copy}"))
+    trainer = trainer_of(configure(f"data.root={copy}"))
     gone = trainer.validator.utterances[0].path
     gone.unlink()
     with pytest.raises(TrainingError, match=rf"iteration 3: {gone}: expected audio; .*training-00000002.pt"):
@@ -208,7 +208,7 @@ def test_a_validation_utterance_that_vanishes_is_named(configure: Configure, cor
 
 
 def test_a_gpu_that_is_too_small_is_told_in_one_line(configure: Configure) -> None:
-    trainer = Trainer(configure("train.batch_size=4", "train.accumulate=2"))
+    trainer = trainer_of(configure("train.batch_size=4", "train.accumulate=2"))
 
     def step(*arguments: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate\nmuch")
@@ -219,12 +219,12 @@ def test_a_gpu_that_is_too_small_is_told_in_one_line(configure: Configure) -> No
 
 
 def test_the_diagnosis_names_the_parameter_whose_gradient_is_no_number(configure: Configure) -> None:
-    trainer = Trainer(configure())
+    trainer = trainer_of(configure())
     spoiled = trainer.learner.network.residual_layers[1].output_projection.bias
     spoiled.register_hook(lambda gradient: gradient * torch.nan)
     with pytest.raises(TrainingError, match="gradient norm nan"):
         trainer.run()
-    (path,) = Path(trainer.config.run_dir).glob("diagnosis-*.json")
+    (path,) = Path(trainer.folder.path).glob("diagnosis-*.json")
     found = json.loads(path.read_text())
     assert found["not_finite"] == {"weights": [], "gradients": ["residual_layers.1.output_projection.bias"]}
 
@@ -236,9 +236,9 @@ def test_best_weights_begin_anew_with_other_validation_utterances_or_another_los
     utterances = find_utterances(configure().data, 16000)
     write_manifest(tmp_path / "val.jsonl", utterances[1:2])
     other = f"data.validation_manifest={tmp_path / 'val.jsonl'}"
-    assert Trainer(configure("train.iterations=9")).progress.best
-    assert not Trainer(configure("train.iterations=9", other)).progress.best
-    assert not Trainer(configure("train.iterations=9", "train.loss=l1")).progress.best
+    assert trainer_of(configure("train.iterations=9")).progress.best
+    assert not trainer_of(configure("train.iterations=9", other)).progress.best
+    assert not trainer_of(configure("train.iterations=9", "train.loss=l1")).progress.best
     shutil.rmtree(run / "best")
     train(configure("train.iterations=9"))
     assert (run / "best" / "model.safetensors").is_file()
@@ -267,4 +267,4 @@ def test_half_of_an_environment_of_torchrun_is_refused(
     monkeypatch.delenv("MASTER_ADDR", raising=False)
     monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError, match=re.escape(message)):
-        Trainer(configure())
+        trainer_of(configure())

@@ -11,8 +11,7 @@ import torch
 from diffwave.config import ConfigError
 from diffwave.kernels.native import unavailable
 from diffwave.training.record.states import states
-from diffwave.training.trainer import Trainer
-from runs import Configure, same_training, train
+from runs import Configure, same_training, train, trainer_of
 
 _REASON = unavailable(torch.device("cpu"), 32)
 needs_kernel = pytest.mark.skipif(_REASON is not None, reason=f"native kernel: {_REASON}")
@@ -31,7 +30,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(configure: Configure) -
 @needs_kernel
 def test_it_learns_what_the_reference_learns(configure: Configure) -> None:
     def gradient(backend: str) -> torch.Tensor:
-        trainer = Trainer(configure(*NATIVE[:2], f"train.backend={backend}", run=backend))
+        trainer = trainer_of(configure(*NATIVE[:2], f"train.backend={backend}", run=backend))
         network = trainer.learner.network
         torch.manual_seed(1)
         torch.nn.init.normal_(network.output_projection.weight, std=0.1)  # zero at first, and so would gradients be
@@ -48,7 +47,7 @@ def test_it_learns_what_the_reference_learns(configure: Configure) -> None:
 @needs_kernel
 def test_auto_takes_the_kernel_in_bfloat16_alone(configure: Configure) -> None:
     names = {
-        precision: Trainer(
+        precision: trainer_of(
             configure(NATIVE[0], f"train.precision={precision}", run=precision)
         ).learner.network.backend.name
         for precision in ("float32", "bfloat16")
@@ -59,7 +58,7 @@ def test_auto_takes_the_kernel_in_bfloat16_alone(configure: Configure) -> None:
 def test_a_kernel_that_was_named_and_cannot_run_is_an_error(configure: Configure) -> None:
     config = configure("train.precision=bfloat16", "train.backend=native")  # 8 channels
     with pytest.raises(ValueError, match="multiple of 32"):
-        Trainer(config)
+        trainer_of(config)
     assert states(Path(config.run_dir)) == []
 
 

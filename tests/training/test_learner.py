@@ -9,13 +9,12 @@ from diffwave.config import TrainingConfig
 from diffwave.training.crops import Crops
 from diffwave.training.distributed import Processes
 from diffwave.training.learner import Learner, moving_average
-from diffwave.training.trainer import Trainer
-from runs import Configure
+from runs import Configure, trainer_of
 from tiny import random_weights
 
 
 def test_the_learning_rate_rises_and_falls_linearly(configure: Configure, monkeypatch) -> None:
-    trainer = Trainer(configure(
+    trainer = trainer_of(configure(
         "train.iterations=8", "train.warmup=4", "train.decay_iterations=2", "train.learning_rate=0.1",
         "train.validate_every=100", "train.checkpoint_every=100",
     ))  # fmt: skip
@@ -28,7 +27,7 @@ def test_the_learning_rate_rises_and_falls_linearly(configure: Configure, monkey
 
 
 def test_the_gradient_is_clipped_to_its_norm(configure: Configure, monkeypatch) -> None:
-    trainer = Trainer(configure("train.iterations=1", "train.gradient_clip=0.001"))
+    trainer = trainer_of(configure("train.iterations=1", "train.gradient_clip=0.001"))
     norms: list[float] = []
 
     def step() -> None:
@@ -55,8 +54,8 @@ def test_the_average_follows_its_recursion() -> None:
 
 def test_a_run_that_goes_on_after_its_decay_is_warmed_up_again(configure: Configure, monkeypatch) -> None:
     settings = ["train.warmup=4", "train.decay_iterations=2", "train.learning_rate=0.1", "train.validate_every=100"]
-    Trainer(configure(*settings, "train.iterations=6", "train.checkpoint_every=6")).run()
-    trainer = Trainer(configure(*settings, "train.iterations=14", "train.checkpoint_every=100"))
+    trainer_of(configure(*settings, "train.iterations=6", "train.checkpoint_every=6")).run()
+    trainer = trainer_of(configure(*settings, "train.iterations=14", "train.checkpoint_every=100"))
     optimizer = trainer.learner.optimizer
     rates: list[float] = []
     monkeypatch.setattr(optimizer, "step", lambda: rates.append(optimizer.param_groups[0]["lr"]))
@@ -66,7 +65,7 @@ def test_a_run_that_goes_on_after_its_decay_is_warmed_up_again(configure: Config
 
 
 def noise_of(config: TrainingConfig, number: int) -> Tensor:
-    learner = Learner(config, Processes(torch.device("cpu")))
+    learner = Learner(config.model, config.train, Processes(torch.device("cpu")))
     crops = Crops(torch.tensor([number]), torch.zeros(1, 2 * learner.loss.context + 256))
     return learner.draw(crops).noise
 
@@ -79,7 +78,8 @@ def test_noise_is_a_function_of_seed_and_crop(configure: Configure) -> None:
 
 
 def test_validation_hears_the_average_with_noise_of_its_own_for_each_utterance(configure: Configure) -> None:
-    learner = Learner(configure(), Processes(torch.device("cpu")))
+    config = configure()
+    learner = Learner(config.model, config.train, Processes(torch.device("cpu")))
     random_weights(learner.average.module)
     wav, steps = torch.randn(2 * learner.loss.context + 512) * 0.1, torch.tensor([5.0, 40.0])
     before = learner.validation_losses(wav, 0, steps)

@@ -15,8 +15,7 @@ import torch
 
 from diffwave.cli.train import _stop_on_signals
 from diffwave.training.record.states import states
-from diffwave.training.trainer import Trainer
-from runs import Configure, same_training, same_weights, train
+from runs import Configure, same_training, same_weights, train, trainer_of
 from training_overrides import SMALL
 
 
@@ -25,7 +24,7 @@ def test_a_stop_in_the_middle_of_an_iteration_waits_for_its_end(
 ) -> None:
     straight = train(configure(run="straight"))
     config = configure("train.checkpoint_every=100", run="interrupted")
-    trainer = Trainer(config)
+    trainer = trainer_of(config)
     update, calls = trainer.learner.average.update_parameters, []
 
     def interrupted(network: torch.nn.Module) -> None:
@@ -70,7 +69,7 @@ def test_a_signal_ends_the_command_with_its_state_saved(
 def test_a_second_request_of_a_scheduler_is_no_impatience(configure: Configure) -> None:
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        _stop_on_signals(Trainer(configure()))
+        _stop_on_signals(trainer_of(configure()))
         for number in before:
             os.kill(os.getpid(), number)
         assert callable(signal.getsignal(signal.SIGTERM))
@@ -107,7 +106,7 @@ while True:
 def test_loader_processes_end_with_a_failed_run_whose_traceback_is_kept(
     configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trainer = Trainer(configure("data.workers=1"))
+    trainer = trainer_of(configure("data.workers=1"))
     seen: list[int] = []
 
     def fail() -> None:

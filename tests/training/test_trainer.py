@@ -14,9 +14,8 @@ from diffwave.corpus.manifest import write_manifest
 from diffwave.corpus.selection import find_utterances
 from diffwave.errors import TrainingError
 from diffwave.training.record.states import exclusive, states
-from diffwave.training.trainer import Trainer
 from diffwave.vocoder import Vocoder
-from runs import Configure, history, same_training, state, train
+from runs import Configure, history, same_training, state, train, trainer_of
 
 
 def test_a_run_leaves_states_a_checkpoint_and_a_history(configure: Configure) -> None:
@@ -74,7 +73,7 @@ def test_a_truncated_state_gives_way_to_the_one_before(configure: Configure, sha
     data = newest.read_bytes()
     kept.write_bytes(data)
     newest.write_bytes(data[: int(share * len(data))])
-    trainer = Trainer(config)
+    trainer = trainer_of(config)
     assert trainer.iteration == 4
     trainer.run()
     assert same_training(kept, newest)
@@ -100,7 +99,7 @@ def test_a_changed_architecture_is_refused_by_field(configure: Configure, overri
     run = train(configure("train.iterations=1"))
     before = (run / "training-00000001.pt").read_bytes()
     with pytest.raises(ConfigError, match=message):
-        Trainer(configure(override))
+        trainer_of(configure(override))
     assert (run / "training-00000001.pt").read_bytes() == before
 
 
@@ -114,7 +113,7 @@ def test_how_it_is_sampled_and_trained_may_change(configure: Configure) -> None:
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_its_checkpoint(configure: Configure) -> None:
     run = train(configure("train.iterations=1"))
     before = (run / "model.safetensors").read_bytes()
-    trainer = Trainer(configure())
+    trainer = trainer_of(configure())
     with torch.no_grad():
         trainer.learner.network.skip_projection.weight.fill_(math.nan)
     with pytest.raises(TrainingError, match=rf"iteration 1: loss nan.*the last good state is {run}"):
@@ -124,7 +123,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_its_checkpoint(configu
 
 
 def test_the_network_learns(configure: Configure) -> None:
-    trainer = Trainer(configure(
+    trainer = trainer_of(configure(
         "train.iterations=100", "train.validate_every=100", "train.log_every=100", "train.checkpoint_every=100",
         "train.learning_rate=3e-3", "train.batch_size=4", "train.ema_decay=0.9",
     ))  # fmt: skip
@@ -150,7 +149,7 @@ def test_a_second_training_is_kept_out_of_the_run_directory(configure: Configure
 
 def test_a_batch_larger_than_the_data_is_refused_before_it_is_read(configure: Configure) -> None:
     with pytest.raises(ConfigError, match=r"train.batch_size=1000 is larger than the data: \d+ crops of 8 frames"):
-        Trainer(configure("train.batch_size=1000"))
+        trainer_of(configure("train.batch_size=1000"))
 
 
 def test_the_history_of_lost_iterations_is_dropped(configure: Configure) -> None:
@@ -209,7 +208,7 @@ def test_accumulated_micro_batches_learn_what_the_batch_does(configure: Configur
 
 def test_the_best_weights_stay_when_later_ones_are_worse(configure: Configure) -> None:
     config = configure("train.iterations=4", "train.validate_every=1", "train.checkpoint_every=4")
-    trainer = Trainer(config)
+    trainer = trainer_of(config)
     figures = iter((0.9, 0.5, 0.7, 0.5))
     trainer.validator.figures = lambda: {  # type: ignore[method-assign]
         "validation_loss": next(figures), "validation_loss_by_noise": [None] * 5
@@ -219,13 +218,13 @@ def test_the_best_weights_stay_when_later_ones_are_worse(configure: Configure) -
     best = load_checkpoint(run / "best")
     assert (best.training["iterations"], best.training["validation_loss"]) == (2, 0.5)
     assert load_checkpoint(run).training["iterations"] == 4
-    resumed = Trainer(configure("train.iterations=5", "train.validate_every=1"))
+    resumed = trainer_of(configure("train.iterations=5", "train.validate_every=1"))
     assert resumed.progress.best["iteration"] == 2
 
 
 def test_loss_by_noise_adds_up_to_the_loss(configure: Configure) -> None:
     run = train(configure("train.iterations=1", "train.log_every=1", "train.batch_size=8"))
-    trainer = Trainer(configure("train.batch_size=8", run="other"))
+    trainer = trainer_of(configure("train.batch_size=8", run="other"))
     step = trainer.learner.step(trainer._next(iter(trainer._loader())), 0)
     sigma = trainer.learner.loss.schedule.levels(step.steps)[1]
     ((_, by_noise),) = history(run, "loss_by_noise")
@@ -244,7 +243,7 @@ def test_validation_takes_one_utterance_of_each_speaker_first(configure: Configu
     same = [dataclasses.replace(utterances[0], path=utterances[0].path.parent / ".." / "speaker0" / "a.flac")]
     write_manifest(tmp_path / "val.jsonl", [utterances[0], *same, utterances[1]])
     config = configure(f"data.validation_manifest={tmp_path / 'val.jsonl'}", "train.validation_utterances=2")
-    assert [u.speaker for u in Trainer(config).validator.utterances] == ["speaker0", "speaker1"]
+    assert [u.speaker for u in trainer_of(config).validator.utterances] == ["speaker0", "speaker1"]
 
 
 def test_seconds_add_up_over_restarts_and_the_best_say_so(configure: Configure) -> None:

@@ -14,9 +14,8 @@ from diffwave.checkpoint.folder import Checkpoint, CheckpointError, checkpoint_f
 from diffwave.config import ConfigError, DiffusionConfig, MelConfig, ModelConfig, NetworkConfig
 from diffwave.mel.spectrogram import MelSpectrogram
 from diffwave.network.diffwave import DiffWave
-from diffwave.training.trainer import Trainer
 from diffwave.training.warm_start import warm_weights
-from runs import Configure, state, train
+from runs import Configure, state, train, trainer_of
 from tiny import random_weights
 
 FINER = {"win_length": 640, "hop_length": 160, "n_mels": 100}
@@ -119,11 +118,11 @@ def test_a_run_begins_with_a_checkpoint_and_tells(configure: Configure) -> None:
     assert load_checkpoint(again).training["started_from"] == "first, 6 iterations"
     assert state(again / "training-00000004.pt")["progress"]["iteration"] == 4
     assert "changed since: train.start_from" not in (again / "train.log").read_text()
-    best = Trainer(configure(f"train.start_from={first}/best", run="third"))
+    best = trainer_of(configure(f"train.start_from={first}/best", run="third"))
     assert best.progress.started_from == "first/best, 6 iterations"
 
 
 def test_where_there_is_no_checkpoint_nothing_is_made(configure: Configure) -> None:
     config = configure("train.start_from=nowhere", run="none")
     with pytest.raises(CheckpointError, match="nowhere: expected a checkpoint folder or"):
-        Trainer(config)
+        trainer_of(config)

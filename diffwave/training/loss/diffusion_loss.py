@@ -14,9 +14,8 @@ from diffwave.mel.prior import make_prior
 from diffwave.mel.spectrogram import MelSpectrogram
 from diffwave.network.diffwave import DiffWave
 from diffwave.training.crops import context_samples
-from diffwave.training.loss.loudness_weights import loudness_weights, weighted_square
-from diffwave.training.loss.noise_weights import step_weights
-from diffwave.training.loss.spectral_loss import multi_resolution_loss
+from diffwave.training.loss.noise_levels import bin_table, step_weights, sum_by_bin
+from diffwave.training.loss.spectral_loss import loudness_weights, multi_resolution_loss, weighted_square
 
 
 class Batch(NamedTuple):
@@ -50,6 +49,8 @@ class DiffusionLoss(nn.Module):
         precision: ``float32`` or ``bfloat16`` for the network.
     """
 
+    bins: Tensor
+
     def __init__(self, config: ModelConfig, kind: str, precision: str) -> None:
         super().__init__()
         self.config = config
@@ -59,6 +60,7 @@ class DiffusionLoss(nn.Module):
         self.schedule = NoiseSchedule.from_config(config.diffusion)
         self.process = DiffusionProcess(self.schedule, config.network.parameterization)
         self.context = context_samples(config.mel)
+        self.register_buffer("bins", bin_table(self.schedule), persistent=False)  # [T]
 
     def forward(self, network: Callable[..., Tensor], condition: Any, batch: Batch) -> Tensor:
         """Loss of each example, shape ``[B]``.
@@ -74,6 +76,15 @@ class DiffusionLoss(nn.Module):
         """Loss of each example, shape ``[B]``."""
         error = answer.output - answer.target
         return (error.abs() if self.kind == "l1" else error.square()).mean(dim=1)
+
+    def by_noise(self, losses: Tensor, steps: Tensor) -> Tensor:
+        """Sum and number of the losses in each bin of the noise level, float64, shape ``[2, BINS]``.
+
+        Args:
+            losses: shape ``[B]``.
+            steps: diffusion step of each, shape ``[B]``.
+        """
+        return sum_by_bin(losses, self.bins.to(losses.device)[steps.long()])
 
     def answer(self, network: Callable[..., Tensor], condition: Any, batch: Batch) -> NetworkAnswer:
         """Ask the network; arguments as of :meth:`forward`."""
@@ -124,8 +135,8 @@ class Objective(nn.Module):
         network: whose parameters are learned.
         loss: of its output.
         run: the network as it is run: itself, or compiled.
-        noise_weighting: see :func:`~diffwave.training.loss.noise_weights.step_weights`.
-        error_weighting: ``none``, or ``loudness``, see :mod:`~diffwave.training.loss.loudness_weights`.
+        noise_weighting: see :func:`~diffwave.training.loss.noise_levels.step_weights`.
+        error_weighting: ``none``, or ``loudness``, see :mod:`~diffwave.training.loss.spectral_loss`.
         stft_weight: of :meth:`DiffusionLoss.spectral_losses`; 0 leaves them out.
     """
 

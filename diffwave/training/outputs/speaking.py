@@ -17,8 +17,8 @@ from torch import Tensor
 
 from diffwave.checkpoint.folder import Checkpoint
 from diffwave.corpus.manifest import Utterance
+from diffwave.corpus.segments import read_segment
 from diffwave.evaluation.scored_apart import score
-from diffwave.training.crops import read_segment
 from diffwave.training.outputs.output import Output
 from diffwave.vocoder import Vocoder
 

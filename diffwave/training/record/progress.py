@@ -1,14 +1,45 @@
-"""How far a run has come: everything in its state that is not a weight."""
+"""How far a run has come, which is everything in its state that is not a weight; and how fast it goes."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
+import resource
+import sys
+import time
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
-from diffwave.corpus.manifest import Utterance
-from diffwave.training.record.window import Window
+import torch
+
+from diffwave.training.loss.noise_levels import BINS, means
+
+
+@dataclass
+class Window:
+    """Sums of what was learned since the last line.
+
+    They are part of a run's state: after a resume the next line is the same as without the interruption.
+    """
+
+    iterations: int = 0
+    gradient_norm: float = 0.0
+    losses: list[float] = field(default_factory=lambda: [0.0] * BINS)
+    counts: list[float] = field(default_factory=lambda: [0.0] * BINS)
+
+    def add(self, losses: list[float], counts: list[float], gradient_norm: float) -> None:
+        """Add an iteration: sum and number of its losses in each bin of the noise level."""
+        self.iterations += 1
+        self.gradient_norm += gradient_norm
+        self.losses = [a + b for a, b in zip(self.losses, losses, strict=True)]
+        self.counts = [a + b for a, b in zip(self.counts, counts, strict=True)]
+
+    def figures(self) -> dict[str, Any]:
+        """Means over the window."""
+        return {
+            "loss": sum(self.losses) / sum(self.counts),
+            "loss_by_noise": means(self.losses, self.counts),
+            "gradient_norm": self.gradient_norm / self.iterations,
+        }
 
 
 @dataclass
@@ -35,6 +66,19 @@ class Progress:
     outputs: dict[str, Any] = field(default_factory=dict)
     started_from: str = ""
 
+    def __post_init__(self) -> None:
+        self.start_clock()
+
+    def start_clock(self) -> None:
+        """Count time from now on."""
+        self._clock = time.perf_counter()
+
+    def elapsed(self) -> float:
+        """Seconds of training up to now."""
+        now = time.perf_counter()
+        self.seconds, self._clock = self.seconds + now - self._clock, now
+        return self.seconds
+
     def as_state(self) -> dict[str, Any]:
         """As plain values, for the state of a run."""
         return asdict(self)
@@ -45,32 +89,53 @@ class Progress:
         return cls(**{**state, "window": Window(**state["window"])})
 
 
-def fingerprint(utterances: list[Utterance]) -> str:
-    """Changes when names, lengths or order of the utterances do; where they lie does not matter."""
-    digest = hashlib.sha256()
-    for utterance in utterances:
-        digest.update(f"{utterance.path.name}\0{utterance.samples}\0{utterance.speaker}\n".encode(errors="replace"))
-    return digest.hexdigest()[:16]
+class Speed:
+    """How fast it went since the last line; nothing here is part of the state.
 
-
-def changed_settings(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Settings of a run that are no longer as they were, one line each; a run that was moved is the same run.
-
-    >>> changed_settings({"train": {"seed": 1, "loss": "l1"}}, {"train": {"seed": 2, "loss": "l1", "more": 3}})
-    ['train.seed was 1, is 2']
+    Args:
+        device: that the memory is measured on.
     """
-    before, now = dict(_flat(old)), dict(_flat(new))
-    changed = [key for key in now if key in before and before[key] != now[key] and key not in _NO_CHANGE]
-    return [f"{key} was {before[key]!r}, is {now[key]!r}" for key in changed]
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.begin()
+
+    def begin(self) -> None:
+        """Start a new line."""
+        self._begun = time.perf_counter()
+        self._waited = 0.0
+        self._paused = 0.0
+        self._crops = 0
+
+    def waited(self, seconds: float) -> None:
+        """Count time spent waiting for data."""
+        self._waited += seconds
+
+    def paused(self, seconds: float) -> None:
+        """Leave out time spent on something else than training: validation, outputs, checkpoints."""
+        self._paused += seconds
+
+    def add(self, crops: int) -> None:
+        """Count crops of all processes."""
+        self._crops += crops
+
+    def figures(self, samples: int) -> dict[str, Any]:
+        """Speeds since the last line, with crops of so many samples."""
+        seconds = max(time.perf_counter() - self._begun - self._paused, 1e-9)
+        return {
+            "crops_per_second": self._crops / seconds,
+            "samples_per_second": self._crops * samples / seconds,
+            "data_wait": self._waited / seconds,
+            "memory_mib": memory_mib(self.device),
+        }
 
 
-# A run that was moved is the same run; what it started from matters once.
-_NO_CHANGE = ("run_dir", "train.start_from")
-
-
-def _flat(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in settings.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
+def memory_mib(device: torch.device) -> float:
+    """Memory in MiB: the most that PyTorch has held on a GPU; what the process holds now on a CPU."""
+    if device.type == "cuda":
+        return float(torch.cuda.max_memory_allocated(device) / 2**20)
+    pages = Path("/proc/self/statm")
+    if pages.is_file():
+        return int(pages.read_text(encoding="ascii").split()[1]) * resource.getpagesize() / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -28,21 +28,22 @@ class RunFolder:
     Args:
         path: of the folder; it is made if missing.
         keep: how many states stay.
+        tensorboard: write event files too.
     """
 
-    def __init__(self, path: Path, keep: int) -> None:
+    def __init__(self, path: Path, keep: int, tensorboard: bool = True) -> None:
         self.path = path
         self.keep = keep
+        self.tensorboard = tensorboard
         self._history: History | None = None
         self._found = states(path)  # when the state to go on from was chosen
 
     @contextlib.contextmanager
-    def opened(self, iteration: int, tensorboard: bool, again: bool = False) -> Iterator[None]:
+    def opened(self, iteration: int, again: bool = False) -> Iterator[None]:
         """Keep others out, and begin to write down what happens.
 
         Args:
             iteration: that the run goes on from.
-            tensorboard: write event files too.
             again: the outputs of that iteration will be made again.
 
         Raises:
@@ -55,7 +56,7 @@ class RunFolder:
                 stack.enter_context(log_file(self.path / LOG_NAME))
                 for folder in (self.path, self.path / BEST_NAME):
                     remove_leftovers(folder)
-                self._history = History(self.path, iteration, tensorboard, again)
+                self._history = History(self.path, iteration, self.tensorboard, again)
             try:
                 yield
             finally:

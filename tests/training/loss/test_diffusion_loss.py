@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 
 from diffwave.config import BASE, ModelConfig, NetworkConfig
+from diffwave.corpus.segments import read_segment
 from diffwave.corpus.selection import find_utterances
 from diffwave.mel.prior import make_prior
 from diffwave.mel.spectrogram import MelSpectrogram
 from diffwave.network.diffwave import DiffWave
-from diffwave.training.crops import CropDataset, context_samples, read_segment
+from diffwave.training.crops import CropDataset, context_samples
 from diffwave.training.loss.diffusion_loss import Batch, DiffusionLoss, Objective
-from diffwave.training.loss.noise_weights import step_weights
-from diffwave.training.trainer import Trainer
+from diffwave.training.loss.noise_levels import step_weights
 from diffwave.vocoder import Vocoder
-from runs import Configure, history, train
+from runs import Configure, history, train, trainer_of
 
 
 def batch_of(config: ModelConfig, crops: Tensor) -> Batch:
@@ -146,7 +146,7 @@ def test_weights_and_terms_do_not_change_what_validation_says(configure: Configu
     all_of_them = ("train.noise_weighting=min_snr", "train.stft_weight=0.3", "train.error_weighting=loudness")
     for levers in ((), all_of_them):
         config = configure(*levers, "train.iterations=1", "train.validate_every=1", run=f"run{len(levers)}")
-        trainer = Trainer(config)
+        trainer = trainer_of(config)
         figures.append(trainer.validator.figures())  # of the same initial weights
     assert figures[0] == figures[1]
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from diffwave.config import ConfigError, DiffusionConfig, MelConfig, OptimizationConfig
 from diffwave.dsp.stft import FrameGeometry
 from diffwave.mel.spectrogram import MelSpectrogram
-from diffwave.training.loss.loudness_weights import Weights, critical_band_density, loudness_weights, weighted_square
+from diffwave.training.loss.spectral_loss import Weights, critical_band_density, loudness_weights, weighted_square
 
 CONTEXT, SAMPLES = 2048, 8192
 SPECTRAL = DiffusionConfig(prior="spectral")

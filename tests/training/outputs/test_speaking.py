@@ -18,13 +18,13 @@ import diffwave
 from diffwave.audio.file import write_wav
 from diffwave.checkpoint.folder import Checkpoint, load_checkpoint
 from diffwave.corpus.manifest import Utterance
+from diffwave.corpus.segments import DataError
 from diffwave.evaluation import scored_apart
 from diffwave.evaluation.perceptual import pesq_wb
 from diffwave.evaluation.run import mel_filters
 from diffwave.evaluation.spectral import spectral_scores
 from diffwave.evaluation.synchrony import synchrony_difference
 from diffwave.mel.spectrogram import MelSpectrogram
-from diffwave.training.crops import DataError
 from diffwave.training.outputs import speaking
 from diffwave.training.outputs.output import summary, write_outputs
 from diffwave.training.outputs.speaking import OutputMaker

@@ -13,8 +13,7 @@ import torch
 from diffwave.checkpoint.folder import load_checkpoint
 from diffwave.config import ConfigError
 from diffwave.training.record.states import states
-from diffwave.training.trainer import Trainer
-from runs import Configure, train
+from runs import Configure, train, trainer_of
 from training_overrides import SMALL
 
 
@@ -94,7 +93,7 @@ def test_a_damaged_byte_is_noticed(configure: Configure) -> None:
     data = bytearray(newest.read_bytes())
     data[len(data) // 2] ^= 1
     newest.write_bytes(data)
-    assert Trainer(config).progress.iteration == 4
+    assert trainer_of(config).progress.iteration == 4
 
 
 @pytest.mark.parametrize("content", [{}, {"config": {"model": {}}}, torch.zeros(3), ["config"]])
@@ -102,12 +101,12 @@ def test_a_file_that_is_no_state_gives_way_to_the_one_before(configure: Configur
     config = configure()
     run = train(config)
     torch.save(content, run / "training-00000006.pt")
-    assert Trainer(config).progress.iteration == 4
+    assert trainer_of(config).progress.iteration == 4
 
 
 def test_a_run_that_was_trained_on_meanwhile_is_not_overwritten(configure: Configure) -> None:
     train(configure("train.iterations=2"))
-    late = Trainer(configure())
+    late = trainer_of(configure())
     run = train(configure())
     before = contents(run)
     with pytest.raises(ConfigError, match="another training wrote there meanwhile; start this one again"):

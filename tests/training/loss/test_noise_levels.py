@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from diffwave.diffusion import DiffusionProcess, NoiseSchedule
-from diffwave.training.loss.noise_weights import logit_normal_density, min_snr, step_weights
+from diffwave.training.loss.noise_levels import logit_normal_density, min_snr, step_weights
 
 # Betas whose SNR = alpha_bar / (1 - alpha_bar) is 20, 5, 1 and 1/4.
 ALPHA_BARS = torch.tensor([20 / 21, 5 / 6, 1 / 2, 1 / 5], dtype=torch.float64)
