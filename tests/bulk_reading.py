@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from diffwave.rendering.preparation import read_input
+from diffwave.rendering.prepared_input import read_input
 
 PAUSE = 0.2  # s
 

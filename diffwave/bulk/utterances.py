@@ -20,8 +20,7 @@ from typing import Any
 from diffwave.audio.file import AUDIO_SUFFIXES
 from diffwave.bulk.output_names import BulkError, check_ids, output_name
 from diffwave.corpus.folders import speaker_of
-
-MEL_SUFFIXES = (".npy", ".pt")
+from diffwave.rendering.plan import MEL_SUFFIXES
 
 
 @dataclass(frozen=True)

@@ -146,7 +146,7 @@ class CorpusSpeaker:
     def _speak(self, job: CorpusJob, path: Path) -> Record:
         from diffwave.audio.file import encode_audio
         from diffwave.files import write_bytes
-        from diffwave.rendering.preparation import read_input
+        from diffwave.rendering.prepared_input import read_input
 
         begun, cpu, request = time.perf_counter(), time.process_time(), self.setup.request
         size = job.source.stat().st_size if job.source.is_file() else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from diffwave.cli.arguments import add_backend, checkpoint_argument, steps_argument
+from diffwave.cli.vocoder_arguments import add_backend, checkpoint_argument, steps_argument
 from diffwave.errors import InputError, reason
 from diffwave.terminal.arguments import CommandParser, device_argument, path_argument, seconds_argument
 

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from diffwave.cli.arguments import options_of
+from diffwave.cli.vocoder_arguments import options_of
 from diffwave.config.sampling import PLACES, SAMPLERS
 from diffwave.terminal.arguments import CommandParser, count_argument
 
@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> int:
     """Write a checkpoint folder or ONNX files, and tell what was written."""
     options = parser().parse_args(arguments)
     from diffwave.interop.onnx_names import OPSET
-    from diffwave.training.record.exporting import CheckpointExport, export_checkpoint, export_graphs
+    from diffwave.training.record.run_export import CheckpointExport, export_checkpoint, export_graphs
 
     wanted = CheckpointExport(
         options.run_dir, options.output, options.half, options_of(options), options.license, options.force

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from diffwave.cli.arguments import add_backend, checkpoint_argument
 from diffwave.cli.search_results import as_json, as_table
+from diffwave.cli.vocoder_arguments import add_backend, checkpoint_argument
 from diffwave.config import SynthesisOptions
 from diffwave.search.found import MOST_CALLS, Found
 from diffwave.terminal.arguments import CommandParser, count_argument, device_argument, path_argument, seconds_argument

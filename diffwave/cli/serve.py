@@ -9,7 +9,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diffwave.cli.arguments import add_backend, add_checkpoint
+from diffwave.cli.vocoder_arguments import add_backend, add_checkpoint
 from diffwave.terminal.arguments import CommandParser, count_argument, device_argument, port_argument, seconds_argument
 
 if TYPE_CHECKING:

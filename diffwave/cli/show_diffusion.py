@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from diffwave.cli.arguments import add_checkpoint, steps_argument
+from diffwave.cli.vocoder_arguments import add_checkpoint, steps_argument
 from diffwave.errors import one_line
 from diffwave.rendering.diffusion_states import LONGEST_SECONDS, MOST_STEPS
 from diffwave.terminal.arguments import CommandParser, device_argument, path_argument, seconds_argument

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from diffwave.cli.arguments import add_backend, add_checkpoint, add_sampling, options_of
 from diffwave.cli.results import as_json, as_table
+from diffwave.cli.vocoder_arguments import add_backend, add_checkpoint, add_sampling, options_of
 from diffwave.errors import one_line
 from diffwave.rendering.render import RenderOrder, render
 from diffwave.terminal.arguments import CommandParser, device_argument, path_argument, seconds_argument

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import re
 
-from diffwave.cli.arguments import add_backend, add_checkpoint, add_sampling, options_of
 from diffwave.cli.corpus_results import Progress, show
+from diffwave.cli.vocoder_arguments import add_backend, add_checkpoint, add_sampling, options_of
 from diffwave.terminal.arguments import CommandParser, count_argument, device_argument, path_argument, seconds_argument
 
 _DESCRIPTION = """Synthesize a corpus: copy synthesis of recordings, or mels to speech, with workers of one thread each.

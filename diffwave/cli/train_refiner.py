@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 
-from diffwave.cli.arguments import add_checkpoint
+from diffwave.cli.vocoder_arguments import add_checkpoint
 from diffwave.terminal.arguments import CommandParser, count_argument, device_argument, path_argument, seconds_argument
 
 _DESCRIPTION = """Teach a checkpoint's refiner which finer mel recordings had, from what the checkpoint says of them.

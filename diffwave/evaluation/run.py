@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from diffwave.evaluation.batches import SpectralBatches
 from diffwave.evaluation.metrics import METRICS, RECORD, SPECTRAL, Metric
 from diffwave.evaluation.outcome import Outcome
 from diffwave.evaluation.pairs import Pair, System, stamp
 from diffwave.evaluation.row_journal import RowJournal
 from diffwave.evaluation.scoring import METRIC_ERROR, MISMATCH, OK, UNREADABLE, Loading
 from diffwave.evaluation.spectral import MEL
+from diffwave.evaluation.spectral_batches import SpectralBatches
 from diffwave.evaluation.workers import TIMEOUT, WorkerSettings, run_here, run_workers
 
 

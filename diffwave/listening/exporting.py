@@ -19,7 +19,7 @@ from diffwave.listening.documents import PRIVATE, write_documents
 from diffwave.listening.export_settings import ExportSettings, check, check_output
 from diffwave.listening.guide import p808_readme, readme
 from diffwave.listening.matching import match_items
-from diffwave.listening.selection import Selection, select
+from diffwave.listening.seeded_choice import Selection, select
 from diffwave.listening.stimuli import Recipe, Sound
 from diffwave.listening.trials import Design, Trials, arrange, blinded, make_secret, public_hash
 

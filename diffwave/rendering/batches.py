@@ -13,17 +13,17 @@ from diffwave.devices import out_of_memory
 from diffwave.errors import InputError, reason
 from diffwave.evaluation.record import Result
 from diffwave.rendering.plan import FileJob
-from diffwave.rendering.preparation import Prepared, prepare
+from diffwave.rendering.prepared_input import PreparedInput, prepare
 from diffwave.vocoder import Vocoder
 
 
-def batches(vocoder: Vocoder, jobs: list[FileJob], limit: float) -> Iterator[tuple[list[Prepared], list[str]]]:
+def batches(vocoder: Vocoder, jobs: list[FileJob], limit: float) -> Iterator[tuple[list[PreparedInput], list[str]]]:
     """Group jobs so that padded batches stay below ``limit`` samples; a batch has at least one.
 
     Yields:
         Tasks, and a line for each job since the last batch that cannot be one.
     """
-    batch: list[Prepared] = []
+    batch: list[PreparedInput] = []
     failures: list[str] = []
     for job in jobs:
         try:
@@ -50,7 +50,7 @@ def batches(vocoder: Vocoder, jobs: list[FileJob], limit: float) -> Iterator[tup
         yield batch, failures
 
 
-def speak_batch(vocoder: Vocoder, batch: list[Prepared], results: list[Result]) -> list[str]:
+def speak_batch(vocoder: Vocoder, batch: list[PreparedInput], results: list[Result]) -> list[str]:
     """Synthesize and write one batch, add to ``results``, and return what failed."""
     if not batch:
         return []
@@ -71,7 +71,7 @@ def speak_batch(vocoder: Vocoder, batch: list[Prepared], results: list[Result]) 
     return failures
 
 
-def _write(vocoder: Vocoder, task: Prepared, wav: Tensor, wall_seconds: float, results: list[Result]) -> str:
+def _write(vocoder: Vocoder, task: PreparedInput, wav: Tensor, wall_seconds: float, results: list[Result]) -> str:
     """Write one output, whole or not at all; returns what failed."""
     job = task.job
     try:

@@ -15,7 +15,7 @@ from diffwave.bulk.recorded_settings import Request
 from diffwave.bulk.utterances import Shard, read_plan
 from diffwave.bulk.worker import Setup
 from diffwave.config import SynthesisOptions
-from diffwave.rendering.preparation import read_input
+from diffwave.rendering.prepared_input import read_input
 
 
 @pytest.fixture(scope="session")

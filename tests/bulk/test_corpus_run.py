@@ -20,7 +20,7 @@ from diffwave.cli.main import main
 from diffwave.config import ConfigError
 from diffwave.corpus.lock import alone_in
 from diffwave.corpus.manifest import read_manifest
-from diffwave.rendering.preparation import read_input
+from diffwave.rendering.prepared_input import read_input
 
 
 def shard_records(output: Path) -> list[dict]:
@@ -138,7 +138,7 @@ def test_one_bad_input_fails_alone(speak, tmp_path, whole):
 
 
 def test_a_defect_costs_its_utterance_and_says_what_it_was(speak, recordings, tmp_path):
-    from diffwave.rendering.preparation import read_input
+    from diffwave.rendering.prepared_input import read_input
 
     def broken(vocoder, path):
         if path.stem == "u03":

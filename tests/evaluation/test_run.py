@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from diffwave.evaluation.batches import SpectralBatches
 from diffwave.evaluation.metrics import choose
 from diffwave.evaluation.pairs import match
 from diffwave.evaluation.row_journal import RowJournal
 from diffwave.evaluation.run import RunSettings, mel_filters, run, worker_metrics
+from diffwave.evaluation.spectral_batches import SpectralBatches
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffwave.cli.arguments import add_sampling, options_of
+from diffwave.cli.vocoder_arguments import add_sampling, options_of
 from diffwave.config import AS_TRAINED, MelConfig, SynthesisOptions
 from diffwave.terminal.arguments import CommandParser
 from diffwave.vocoder import Vocoder

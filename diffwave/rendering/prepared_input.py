@@ -16,7 +16,7 @@ from diffwave.vocoder import Vocoder
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class PreparedInput:
     """A job with its mel, ready to be synthesized.
 
     Args:
@@ -32,12 +32,12 @@ class Prepared:
     notes: list[str]
 
 
-def prepare(vocoder: Vocoder, job: FileJob) -> Prepared:
+def prepare(vocoder: Vocoder, job: FileJob) -> PreparedInput:
     """Read an input and make sure of its mel; raises AudioError, InputError or OSError."""
     if job.is_mel:
         mel = read_mel(job.source)
         _check(vocoder.front_end.check, job, mel)
-        return Prepared(job, mel, mel.shape[1] * vocoder.hop_length, [])
+        return PreparedInput(job, mel, mel.shape[1] * vocoder.hop_length, [])
     audio = read_audio(job.source, vocoder.sample_rate)
     shortest = vocoder.config.mel.win_length
     if len(audio.wav) < shortest:
@@ -53,7 +53,7 @@ def prepare(vocoder: Vocoder, job: FileJob) -> Prepared:
         # Such as 16-bit numbers stored as floats; a list of mel values would not help.
         raise InputError(f"{job.source}: expected samples in [-1, 1]; got a peak of {peak:.3g}") from None
     conversion = audio.conversion()
-    return Prepared(job, mel, len(audio.wav), [conversion] if conversion else [])
+    return PreparedInput(job, mel, len(audio.wav), [conversion] if conversion else [])
 
 
 def _check(check: Callable[[Tensor], None], job: FileJob, mel: Tensor) -> None:
