@@ -53,7 +53,7 @@ bench: install
 
 # The same on a CUDA GPU, after the kernels and the training step, of which synthesis.md takes figures over.
 bench-gpu: install
-	$(BIN)/python -m benchmarks.kernels
+	$(BIN)/python -m benchmarks.kernels.gpu
 	$(BIN)/python -m benchmarks.peers.training --only throughput --device cuda $(WITH_PEERS)
 	$(BIN)/python -m benchmarks.peers.synthesis --device cuda $(WITH_PEERS)
 

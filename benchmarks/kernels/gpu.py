@@ -1,33 +1,103 @@
-"""Time the residual stack on a GPU: fused, eager and ``torch.compile`` of the definition, all in bfloat16."""
+"""Time the residual stack on a GPU: fused, eager and ``torch.compile`` of the definition, all in bfloat16.
+
+    python -m benchmarks.kernels.gpu
+
+Writes ``docs/benchmarks/kernels.json`` and ``docs/benchmarks/kernels.md``; needs a CUDA GPU. How exact the kernels are
+is what ``tests/kernels`` measure.
+"""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from benchmarks.kernels.cases import Case, Shape, random_case
-from benchmarks.kernels.roofline import MODELS, Model, layer_costs
-from diffwave.kernels.layers import Stack
+from benchmarks.report import measured, stamp, table, write
+from diffwave.kernels.layers import ResidualLayer, Stack
 from diffwave.kernels.reference import Reference
 from diffwave.kernels.triton_backend import Triton
 
 ROUNDS, WARM = 30, 5
 # Seconds of audio and examples. One second of one example stays in the GPU's level-2 cache of 50 MB, 16 x 4 s do not.
-SYNTHESIS = ((1, 1), (4, 16))
-TRAINING = ((1, 16),)
+SYNTHESIS, TRAINING = ((1, 1), (4, 16)), ((1, 16),)
+BANDS = 80
+# Of an H200: bfloat16 products as measured (the data sheet says 989e12), and bytes a second of the data sheet.
+FLOPS, DRAM = 790e12, 4.8e12
 
 
 @dataclass(frozen=True)
-class Way:
-    """One implementation: its name and how to make the function that is timed."""
+class Model:
+    """What one second of audio is to the stack.
+
+    Args:
+        name: of the model.
+        channels, layers: ``C`` and ``L``.
+        cycle: dilations are 1, 2, 4 and so on, ``cycle`` of them, again and again.
+        rate: positions a second.
+    """
 
     name: str
-    make: Callable[[Case], Callable[[], Any]]
+    channels: int
+    layers: int
+    cycle: int
+    rate: int
+
+
+MODELS = (Model("BASE", 64, 30, 10, 16000), Model("fast", 96, 12, 6, 2000), Model("LARGE", 128, 30, 10, 16000))
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """Weights and inputs of a stack: ``x`` ``[B, C, P]``, ``shifts`` ``[B, L, C]``, ``mel`` ``[B, M, P]``."""
+
+    layers: list[ResidualLayer]
+    x: Tensor
+    shifts: Tensor
+    mel: Tensor
+
+
+def random_case(model: Model, positions: int, batch: int, device: str = "cuda") -> Case:
+    """He-initialised weights, and inputs of the size that the network has them, in bfloat16."""
+    torch.manual_seed(0)
+    channels = model.channels
+
+    def normal(*size: int, scale: float = 1.0) -> Tensor:
+        return (torch.randn(size, device=device) * scale).bfloat16()
+
+    layers = [
+        ResidualLayer(
+            normal(2 * channels, channels, 3, scale=(2 / (3 * channels)) ** 0.5),
+            normal(2 * channels, scale=0.1),
+            normal(2 * channels, BANDS, 1, scale=(2 / BANDS) ** 0.5),
+            normal(2 * channels, scale=0.1),
+            normal(2 * channels, channels, 1, scale=(2 / channels) ** 0.5),
+            normal(2 * channels, scale=0.1),
+            2 ** (index % model.cycle),
+        )
+        for index in range(model.layers)
+    ]
+    x, mel = normal(batch, channels, positions).relu(), normal(batch, BANDS, positions)
+    return Case(layers, x, normal(batch, model.layers, channels, scale=0.3), mel)
+
+
+def limit(model: Model, seconds: float, training: bool) -> float:
+    """Least milliseconds of the fused stack: its products at ``FLOPS``, or each tensor once at ``DRAM``.
+
+    Synthesis keeps projections of the mel. Training makes them anew, and its backward pass has twice the products and
+    reads and writes 32 tensors of ``C`` numbers at a position, where forward has 6.
+    """
+    channels = model.channels
+    useful, of_mel, x = 16 * channels**2, 4 * BANDS * channels, 2 * channels  # operations, and bytes of C numbers
+    passes = [(useful, 6 * x)]
+    if training:
+        passes = [(useful + of_mel, 6 * x + 2 * BANDS), (2 * (useful + of_mel), 32 * x + 14 * BANDS)]
+    least = sum(max(operations / FLOPS, moved / DRAM) for operations, moved in passes)
+    return 1e3 * least * model.rate * seconds * model.layers
 
 
 def measure(functions: dict[str, Callable[[], Any]]) -> dict[str, dict[str, float]]:
@@ -98,7 +168,8 @@ def fused(case: Case, cache_bytes: int = 1 << 40) -> Callable[[], Tensor]:
 
 def training_step(stack_of: Callable[[Case], Stack], case: Case) -> Callable[[], None]:
     """Forward and backward, projections made anew as in training."""
-    leaves = [leaf.requires_grad_() for _, leaf in case.leaves()]
+    weights = [value for layer in case.layers for value in vars(layer).values() if isinstance(value, Tensor)]
+    leaves = [leaf.requires_grad_() for leaf in (case.x, case.shifts, case.mel, *weights)]
     weighting = torch.randn_like(case.x)
 
     def run() -> None:
@@ -125,60 +196,58 @@ def fused_stack(case: Case) -> Stack:
     return Triton().stack(case.layers, case.mel, None, calls=1)
 
 
-def synthesis_row(model: Model, seconds: int, batch: int) -> dict[str, Any]:
-    """One call of a stack, as in a diffusion step of synthesis."""
-    case = random_case(Shape(model.channels, model.layers, model.cycle, batch, model.rate * seconds))
-    case = case.to(torch.bfloat16, "cuda")
-    ways = {"eager": eager(case), "torch.compile": compiled(case), "fused": fused(case)}
-    ways["fused, projections anew"] = fused(case, cache_bytes=0)
-    ways |= {f"{name}, CUDA graph": in_graph(ways[name]) for name in ("torch.compile", "fused")}
-    return {"seconds": seconds, "limit_ms": limit(model, seconds * batch, training=False), **common(model, batch, ways)}
+def row(model: Model, seconds: int, batch: int, training: bool) -> dict[str, Any]:
+    """One call of a stack, as in a diffusion step of synthesis, or forward and backward."""
+    case = random_case(model, model.rate * seconds, batch)
+    if training:
+        stack = compiled_stack(case)
+        ways: dict[str, Callable[[], Any]] = {
+            "eager": training_step(reference_stack, case),
+            "torch.compile": training_step(lambda _: stack, case),
+            "fused": training_step(fused_stack, case),
+        }
+    else:
+        ways = {"eager": eager(case), "torch.compile": compiled(case), "fused": fused(case)}
+        ways["fused, projections anew"] = fused(case, cache_bytes=0)
+        ways |= {f"{name}, CUDA graph": in_graph(ways[name]) for name in ("torch.compile", "fused")}
+    size = {"model": model.name, "seconds": seconds, "batch": batch}
+    return {**size, "limit_ms": limit(model, seconds * batch, training), "times": measure(ways)}
 
 
-def training_row(model: Model, seconds: int, batch: int) -> dict[str, Any]:
-    """Forward and backward of a stack."""
-    case = random_case(Shape(model.channels, model.layers, model.cycle, batch, model.rate * seconds))
-    case = case.to(torch.bfloat16, "cuda")
-    stack = compiled_stack(case)
-    ways = {
-        "eager": training_step(reference_stack, case),
-        "torch.compile": training_step(lambda _: stack, case),
-        "fused": training_step(fused_stack, case),
-    }
-    return {"seconds": seconds, "limit_ms": limit(model, seconds * batch, training=True), **common(model, batch, ways)}
+def page(results: dict[str, Any]) -> str:
+    """The results page."""
+    lines = [
+        "# The fused residual layer on a GPU",
+        "",
+        f"Milliseconds, medians of {results['rounds']} rounds with the tenth and ninetieth percentile, the ways in "
+        "turns, in bfloat16. Eager and `torch.compile` are the definition; its projections of the mel are kept in "
+        "synthesis, as ours. *Limit* is the least time of an H200 by bytes or operations; its share is that of the "
+        "fastest fused way.",
+    ]
+    for kind, title in {"synthesis": "A diffusion step of synthesis", "training": "Forward and backward"}.items():
+        names = list(results[kind][0]["times"])
+        rows = []
+        for found in results[kind]:
+            times = [found["times"][name] for name in names]
+            fastest = min(found["times"][name]["median_ms"] for name in names if name.startswith("fused"))
+            cells = [f"{t['median_ms']:.3f} ({t['low_ms']:.3f} to {t['high_ms']:.3f})" for t in times]
+            share = f"{found['limit_ms'] / fastest:.0%}"
+            rows.append([found["model"], f"{found['batch']} × {found['seconds']} s", *cells])
+            rows[-1] += [f"{found['limit_ms']:.3f}", share]
+        lines += ["", f"## {title}", "", *table(["model", "audio", *names, "limit", "share"], rows, 2)]
+    return "\n".join([*lines, "", measured(results), ""])
 
 
-def common(model: Model, batch: int, ways: dict[str, Callable[[], Any]]) -> dict[str, Any]:
-    """Columns of both kinds of row."""
-    return {"model": model.name, "batch": batch, "times": measure(ways)}
-
-
-def layer_row(model: Model, seconds: int, batch: int) -> dict[str, Any]:
-    """A single layer, its condition projected."""
-    shape = Shape(model.channels, 1, model.cycle, batch, model.rate * seconds)
-    case = random_case(shape).to(torch.bfloat16, "cuda")
-    ways = {"eager": eager(case), "torch.compile": compiled(case), "fused": fused(case)}
-    ways = {name: in_graph(run) for name, run in ways.items()}
-    bound = limit(model, seconds * batch, training=False) / model.layers
-    return {"seconds": seconds, "limit_ms": bound, **common(model, batch, ways)}
-
-
-def limit(model: Model, seconds: float, training: bool) -> float:
-    """Least milliseconds of the fused stack, by operations or by bytes (``roofline``)."""
-    kept, _, forward, backward = layer_costs(model.channels)
-    rows: Iterable[dict[str, Any]] = (forward, backward) if training else (kept,)
-    nanoseconds = sum(max(row["compute_ns"], row["memory_ns"]) for row in rows)
-    return nanoseconds * model.rate * seconds * model.layers / 1e6
-
-
-def everything() -> dict[str, Any]:
-    """All timings."""
+def main() -> None:
+    """Measure and write the page."""
+    if not torch.cuda.is_available():
+        sys.exit("kernels: expected a CUDA GPU; this machine has none that PyTorch can use")
     torch.backends.cudnn.benchmark = True
-    return {
-        "device": torch.cuda.get_device_name(),
-        "cuda": torch.version.cuda,
-        "rounds": ROUNDS,
-        "layer": [layer_row(model, *size) for model in MODELS for size in SYNTHESIS],
-        "synthesis": [synthesis_row(model, *size) for model in MODELS for size in SYNTHESIS],
-        "training": [training_row(model, *size) for model in MODELS for size in TRAINING],
-    }
+    results = stamp("python -m benchmarks.kernels.gpu", "cuda") | {"rounds": ROUNDS}
+    results["synthesis"] = [row(model, *size, training=False) for model in MODELS for size in SYNTHESIS]
+    results["training"] = [row(model, *size, training=True) for model in MODELS for size in TRAINING]
+    write("kernels", results, page(results))
+
+
+if __name__ == "__main__":
+    main()

@@ -85,31 +85,14 @@ class Lmnt(Speaking):
     def train(self, request: Request) -> Request:
         """Time training steps; ``float16`` is the package's ``--fp16``."""
         learner = self._learner(request["mode"], self.inputs["weights"])
-        return self._train(learner, [self.features] * request["steps"])
-
-    def train_on(self, request: Request) -> Request:
-        """Take a training step with each batch of a file, in a learner that begins with weights of its own."""
-        torch.backends.cudnn.benchmark = True
-        learner = self._learner("float32", None)
-        return self._train(learner, torch.load(request["batches"], weights_only=True))
-
-    def save(self, request: Request) -> Request:
-        """Write the package's checkpoint, ``weights.pt``, of what ``train_on`` has taught."""
-        learner = self._learner("float32", None)
-        learner.model_dir = request["folder"]
-        learner.save_to_checkpoint()
-        return {"parameters": count(learner.model)}
-
-    def speak(self, request: Request) -> Request:
-        """Write what ``predict`` makes of each mel ``[M, F]`` of a file, with the seconds of each."""
-        wavs, seconds = {}, {}
-        for name, mel in torch.load(request["mels"], weights_only=True).items():
-            torch.manual_seed(0)
-            begun = time.perf_counter()
-            wavs[name] = self._predict(mel, request["folder"])[0].cpu()
-            seconds[name] = time.perf_counter() - begun
-        torch.save(wavs, request["output"])
-        return {"seconds_of": seconds}
+        begun = time.perf_counter()
+        for _ in range(request["steps"]):  # what DiffWaveLearner.train does; progress bar and summary are left out
+            loss = learner.train_step(self._moved(self.features))
+            if torch.isnan(loss).any():
+                raise RuntimeError("the loss is no number")
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+        return {"seconds": time.perf_counter() - begun, "loss": float(loss.detach())}
 
     def parity(self, request: Request) -> Request:
         """Answer ``request.pt`` of a work folder: ``params``, ``wav`` ``[N]``, ``noise`` ``[T, N]`` and ``kinds``.
@@ -170,18 +153,6 @@ class Lmnt(Speaking):
                 folder, model, None, optimizer, self.params, fp16=mode == "float16"
             )
         return self.learners[mode]
-
-    def _train(self, learner: Any, batches: list[dict[str, Tensor]]) -> Request:
-        """What ``DiffWaveLearner.train`` does with batches; progress bar and summary are left out."""
-        begun = time.perf_counter()
-        for batch in batches:
-            loss = learner.train_step(self._moved(batch))
-            if torch.isnan(loss).any():
-                raise RuntimeError(f"the loss is no number at step {learner.step}")
-            learner.step += 1
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
-        return {"seconds": time.perf_counter() - begun, "loss": float(loss.detach())}
 
     def _moved(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
         moved: dict[str, Tensor] = self.learning._nested_map(features, lambda x: x.to(self.device))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from pathlib import Path
 from typing import Any
@@ -40,22 +39,6 @@ class Ours(Speaking):
             wav: Tensor = self._vocoder(request["mode"]).synthesize(self.mel, seed=0, consistency=0)
         torch.save(wav.float().cpu().clone(), request["output"])
         return {}
-
-    def limits(self, request: Request) -> Request:
-        """Measure what the machine can do in a ``precision``."""
-        return dataclasses.asdict(self.timing.measure_limits(self.device, getattr(torch, request["precision"])))
-
-    def roofline(self, request: Request) -> Request:
-        """The least time that the network's work takes at the limits."""
-        from diffwave.speed.roofline import roofline
-        from diffwave.speed.timing import MachineLimits
-
-        vocoder = self._vocoder(request["mode"])
-        frames = round(request["seconds"] * vocoder.sample_rate / vocoder.hop_length)
-        width = getattr(torch, vocoder.precision).itemsize
-        steps, samples = len(vocoder.resolve().sampler), frames * vocoder.hop_length
-        best = roofline(vocoder.config, samples, steps, request["batch"], width, MachineLimits(**request["limits"]))
-        return dataclasses.asdict(best) | {"seconds": best.seconds, "limit": best.limit}
 
     def load_batch(self, request: Request) -> Request:
         """Read weights, noise, steps, and crops with context."""

@@ -13,7 +13,6 @@ import argparse
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -152,25 +151,7 @@ def measure_case(case: Case, running: dict[str, Process], options: argparse.Name
         seconds = row.pop("seconds")
         figures = {"seconds": spread(seconds), "speed": speeds[name]} if name in ran else {}
         rows[name] = {"label": systems[name].label, **row, **figures}
-    limits = rooflines(case, rows, running)
-    return {"what": case.what, **size, "load_before": round(before, 2), "systems": rows, "roofline": limits}
-
-
-def rooflines(case: Case, rows: dict[str, Answer], running: dict[str, Process]) -> dict[str, Any]:
-    """Limits of the machine in each precision that our networks ran in alone, and what they allow the network."""
-    limits: dict[str, Any] = {}
-    ours = running["ours"]
-    for system in case.systems:
-        row = rows.get(system.name, {"error": ""})
-        if system.role != "ours" or "error" in row or system.mode.get("consistency") != 0:
-            continue
-        precision = row["precision"]
-        if precision not in limits:
-            time.sleep(0.3)
-            limits[precision] = ours.request("limits", precision=precision)
-        size = {"seconds": case.seconds, "batch": case.batch, "limits": limits[precision]}
-        row["roofline"] = ours.request("roofline", mode=system.mode, **size)
-    return limits
+    return {"what": case.what, **size, "load_before": round(before, 2), "systems": rows}
 
 
 def merged(results: dict[str, Any], name: str, device: str, section: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import dataclasses
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,16 +26,19 @@ from torch.utils.data import default_collate
 from benchmarks.peers.base import difference, rms
 from benchmarks.peers.packages import PACKAGES, PeerUnavailableError, install
 from benchmarks.peers.processes import Answer, Process, processes, speed, take_turns
-from benchmarks.peers.training_kernel import kernel
 from benchmarks.peers.training_page import agrees, page
 from benchmarks.report import DOCUMENTS, SPEECH, read, spread, stamp, write
 from diffwave.audio.file import read_audio, write_wav
-from diffwave.config import BASE, DataConfig, ModelConfig, mel_preset
+from diffwave.config import BASE, DataConfig, ModelConfig, TrainingConfig, mel_preset
+from diffwave.config.composing import compose_config
 from diffwave.config.document import to_dict
 from diffwave.corpus.selection import find_utterances
+from diffwave.kernels.native import unavailable
 from diffwave.mel.spectrogram import MelSpectrogram
 from diffwave.network.diffwave import DiffWave
-from diffwave.training.crops import CropDataset, Crops
+from diffwave.training.crops import CropDataset, Crops, context_samples
+from diffwave.training.distributed import Processes
+from diffwave.training.learner import Learner
 
 FRAMES = 62
 # Package and mode, by device. The other package's float16 is CUDA's autocast; on a CPU it changes nothing.
@@ -163,6 +167,52 @@ def measure(running: dict[str, Process], turns: tuple[str, ...], rounds: int, st
         "seconds": {name: spread(row["seconds"]) for name, row in ran.items()},
         "speed_ratio": {base: {name: speed(ran[base], ran[name]) for name in ours} for base in bases},
     }
+
+
+def kernel(options: argparse.Namespace) -> dict[str, Any]:
+    """The section ``kernel``: a step of the default model through the C kernel and through PyTorch, both bfloat16."""
+    torch.set_num_threads(options.threads)
+    config = compose_config(["experiment=librispeech_fast", "data.root=."])
+    missing = unavailable(torch.device("cpu"), config.model.network.residual_channels)
+    if missing:
+        return {"unavailable": missing}
+    crops, before = speech_like(config), os.getloadavg()[0]
+    steps = {backend: make_step(config, backend, crops) for backend in ("reference", "native")}
+    seconds: dict[str, list[float]] = {backend: [] for backend in steps}
+    for number in range(options.kernel_rounds + 2):
+        for backend, step in steps.items():
+            begun = time.perf_counter()
+            step()
+            seconds[backend] += [time.perf_counter() - begun] if number > 1 else []
+    ratios = (plain / ours for plain, ours in zip(seconds["reference"], seconds["native"], strict=True))
+    setting = {"batch": config.train.batch_size, "frames": config.data.crop_frames, "threads": options.threads}
+    return {
+        "setting": setting | {"rounds": options.kernel_rounds},
+        "seconds": {backend: spread(taken) for backend, taken in seconds.items()},
+        "speed_ratio": {"native": spread(ratios)},
+        "load_before": round(before, 2),
+    }
+
+
+def speech_like(config: TrainingConfig) -> Crops:
+    """A batch of noise in memory: what is timed does not depend on what is said."""
+    samples = config.data.crop_frames * config.model.mel.hop_length + 2 * context_samples(config.model.mel)
+    wav = torch.randn(config.train.batch_size, samples, generator=torch.Generator().manual_seed(1)) * 0.1
+    return Crops(torch.arange(len(wav)), wav)
+
+
+def make_step(config: TrainingConfig, backend: str, crops: Crops) -> Callable[[], None]:
+    """One whole step of training, from crops in memory to moved weights."""
+    train = dataclasses.replace(config.train, backend=backend, precision="bfloat16")
+    learner = Learner(dataclasses.replace(config, train=train), Processes(torch.device("cpu")))
+    torch.manual_seed(0)
+    nn.init.normal_(learner.network.output_projection.weight, std=0.02)  # it is zero at the very start
+
+    def step() -> None:
+        found = learner.step([crops], 1000)
+        learner.update(found.gradient_norm)
+
+    return step
 
 
 SECTIONS: dict[str, tuple[Callable[[argparse.Namespace], dict[str, Any]], tuple[str, ...]]] = {

@@ -17,8 +17,7 @@ LABELS = {
     "ours bfloat16": "this project, `train.precision=bfloat16`",
     "ours float32 compiled": "this project, float32, `train.compile=true`",
     "ours bfloat16 compiled": "this project, `train.precision=bfloat16`, `train.compile=true`",
-    "convolutions": "PyTorch's convolutions, autocast",
-    "reference": "`train.backend=reference`",
+    "reference": "`train.backend=reference`, PyTorch under autocast",
     "native": "`train.backend=native`, the C kernel",
 }
 
@@ -75,7 +74,7 @@ def _speed_target(found: Results | None, device: str) -> list[str]:
 
 def _kernel_target(found: Results | None) -> list[str]:
     target = TARGETS["kernel"]
-    head = ["step of the default model beside PyTorch's convolutions, bfloat16, on a CPU", f"≥ {target:g}"]
+    head = ["step of the default model beside PyTorch, bfloat16, on a CPU", f"≥ {target:g}"]
     if not found:
         return [*head, "not measured yet", ""]
     if "unavailable" in found:
@@ -129,27 +128,20 @@ def _kernel(found: Results | None) -> list[str]:
     if "unavailable" in found:
         return [f"The kernel cannot run where this was measured: {found['unavailable']}."]
     setting, ratios = found["setting"], found["speed_ratio"]
-    header = ["residual layers", "ms per step", "speed", "gradient's error"]
+    header = ["residual layers", "ms per step", "speed"]
     rows = [
-        (
-            LABELS[name],
-            said(taken, 0, 1e3),
-            said(ratios[name]) if name in ratios else "1",
-            f"{found['gradient_difference'][name]:.2%}",
-        )
+        (LABELS[name], said(taken, 0, 1e3), said(ratios[name]) if name in ratios else "1")
         for name, taken in found["seconds"].items()
     ]
     return [
         "`experiment=librispeech_fast` (the default model) in bfloat16: a whole step, from samples in memory to moved "
-        "weights, on the same crops. The first row is the same network with PyTorch's convolutions everywhere; the "
-        "second keeps those of the residual layers and writes the others, which have a single channel on one side, as "
-        f"matrix products; the third runs the residual layers in the C kernel. {setting['batch']} crops of "
+        f"weights, on the same crops. {setting['batch']} crops of "
         f"{setting['frames']} frames, {_count(setting['threads'], 'thread')}, turn by turn.",
         "",
         *table(header, rows),
         "",
-        f"Speed is the first row's time over the others', within each of {setting['rounds']} rounds: median, and the "
-        "extremes. The gradient's error is the norm of its difference from the one in float32, over the norm of that. "
+        f"Speed is the first row's time over the second's, within each of {setting['rounds']} rounds: median, and the "
+        "extremes. "
         f"Load average before the rounds: {found['load_before']:.1f}.",
         "",
         measured(found),

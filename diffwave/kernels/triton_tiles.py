@@ -33,7 +33,7 @@ class Tile:
         return 2 * self.stages * numbers
 
 
-# By width. Chosen from registers, spills and shared memory of the compiled kernels (docs/benchmarks/kernels.md), not
+# By width. Chosen from registers, spills and shared memory of the compiled kernels (tests/triton_compiled.py), not
 # from timings: 128 positions halve what 64 would read of the weights, and 16 warps fill a multiprocessor, either two
 # programs of 8 or, where gate and signal are 2 x 128 float32 numbers a position, one of 16.
 TILES = {16: Tile(128, 8, 3), 32: Tile(128, 8, 3), 64: Tile(128, 8, 3), 128: Tile(128, 16, 3)}

@@ -42,9 +42,7 @@ def row(system: System, audio: float) -> dict[str, Any]:
     seconds = PACE.get(system.name, 2.0) * audio
     found: dict[str, Any] = {"label": system.label, "audio": audio, "memory": 3 << 20, "warm_up": seconds}
     if system.role == "ours":
-        work = {"operations": 10**9, "traffic": 10**6}
-        roofline = {"work": work, "kept": True, "seconds": seconds / 2, "limit": "compute"}
-        found |= {"backend": "native", "precision": "bfloat16", "roofline": roofline}
+        found |= {"backend": "native", "precision": "bfloat16"}
     values = [seconds, seconds * 2, seconds / 2]
     return found | {"seconds": spread(values), "speed": spread([4.0 * audio / value for value in values])}
 
@@ -52,7 +50,6 @@ def row(system: System, audio: float) -> dict[str, Any]:
 def made_up(cases: list[Case], threads: int = 2) -> dict[str, Any]:
     """A section on one device."""
     environment = {"processor": "P", "cores": 2, "system": "Linux", "python": "3.11", "torch": "2.14"}
-    limits = {"bfloat16": {"operations": 1e11, "traffic": 1e10}}
     tables = [
         {
             "threads": threads,
@@ -60,7 +57,6 @@ def made_up(cases: list[Case], threads: int = 2) -> dict[str, Any]:
             "seconds": case.seconds,
             "batch": case.batch,
             "load_before": 0.5,
-            "roofline": limits,
             "systems": {system.name: row(system, case.seconds * case.batch) for system in case.systems},
         }
         for case in cases
@@ -107,7 +103,7 @@ def test_goals_that_are_reached(results: dict[str, Any]) -> None:
     verdicts = verdicts_of(results)
     assert verdicts[:4] == ["met"] * 4
     assert verdicts[4] == "**missed**"  # 1 / .002 = 500 times real time
-    assert verdicts[5:] == ["met"] * 4
+    assert verdicts[5:] == ["met"] * 3
 
 
 @pytest.mark.parametrize(
@@ -116,8 +112,8 @@ def test_goals_that_are_reached(results: dict[str, Any]) -> None:
         (0, "BASE native", 1.4),
         (1, SHIPPED.name, 0.13),
         (3, "BASE triton", 0.2),
-        (6, "BASE triton", 0.3),
-        (7, "BASE triton", 1.5),
+        (5, "BASE triton", 0.3),
+        (6, "BASE triton", 1.5),
     ],
 )
 def test_goals_that_are_missed(
@@ -134,7 +130,7 @@ def test_goals_that_are_missed(
 def test_goals_that_were_not_measured(results: dict[str, Any]) -> None:
     assert set(verdicts_of({})) == {""}
     lines = goals.goal_table({})
-    assert sum("not yet run on a GPU" in line for line in lines) == 6
+    assert sum("not yet run on a GPU" in line for line in lines) == 5
     assert sum("not measured yet" in line for line in lines) == 3
     # Another number of threads is no answer to what is asked of two cores.
     results["peers"]["cpu"] = made_up(peer_cases("cpu", 1.0), threads=1)
@@ -145,10 +141,6 @@ def test_the_page_tells_everything(results: dict[str, Any]) -> None:
     text = page(results)
     for system in (LMNT, LMNT_TUNED, HIFIGAN, VOCOS, *BASE_ROWS["cpu"], *BASE_ROWS["cuda"]):
         assert f"| {system.label}" in text
-    assert "BASE runs at 4.0 times the speed of lmnt-com's `diffwave` on 2 CPU threads" in text
-    assert "runs at 4 times the speed of HiFi-GAN V1 (8 without mel consistency)" in text
-    assert "and at 0.2 times the speed of Vocos (0.4 without mel consistency)" in text
-    assert "makes 10.0 s of speech in a second" in text
     assert "### GPU, 32 outputs of 1 s" in text
 
 
@@ -170,7 +162,7 @@ def test_tables_have_as_many_cells_as_headings(results: dict[str, Any]) -> None:
 
 def test_a_page_of_nothing_says_so() -> None:
     text = page({})
-    assert "Nothing was measured yet." in text
+    assert text.count("Not yet run on a CPU.") == 2
     assert text.count("Not yet run on a GPU.") == 2
 
 
@@ -290,8 +282,6 @@ def test_our_process_answers(tmp_path: Path) -> None:
         assert 0 < said["seconds"] < time.perf_counter() - begun
         assert (said["backend"], said["precision"]) == ("reference", "float32")
         assert said["audio"] == pytest.approx(2 * 4 * 256 / 22050)
-        best = ours.request("roofline", limits={"operations": 1e11, "traffic": 1e10}, **size)
-        assert best["seconds"] == max(best["compute_seconds"], best["memory_seconds"])
         wrong = {**size, "mode": mode | {"backend": "no such thing"}}
         assert "no such thing" in ours.request("time", **wrong)["error"]
         with pytest.raises(RuntimeError, match="ours: no_such_action: AttributeError"):

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.kernels.cases import Shape, random_case
 from diffwave.kernels.triton_backend import Triton, missing_tools, unavailable
 from diffwave.kernels.triton_tiles import LARGEST, resident_shared_bytes, tile_for
+from triton_cases import Shape, random_case
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -38,7 +38,7 @@ needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, re
 def run_program(*arguments: str, **environment: str) -> str:
     """Triton chooses at its first import whether to interpret, so nothing here may import it."""
     inherited = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    paths = os.pathsep.join([str(ROOT), str(HERE), os.environ.get("PYTHONPATH", "")])
+    paths = os.pathsep.join([str(HERE.parent), str(HERE), os.environ.get("PYTHONPATH", "")])
     settings = {**inherited, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths, **environment}
     result = subprocess.run([sys.executable, *arguments], env=settings, capture_output=True, text=True, timeout=250)
     assert result.returncode == 0, result.stderr
@@ -105,7 +105,7 @@ def test_the_package_does_not_import_triton() -> None:
 @needs_triton
 def test_kernels_compile_for_hopper_within_the_shared_memory_that_is_asked_for(tmp_path: Path) -> None:
     program = (
-        "import json; from benchmarks.kernels import compile as k;"
+        "import json; import triton_compiled as k;"
         "print(json.dumps([k.compile_forward(64, 96, False), k.compile_forward(32, 0, True),"
         " k.compile_resident(64), *k.compile_backward(32)]))"
     )

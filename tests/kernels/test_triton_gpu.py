@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmarks.kernels.cases import Shape, output, random_case, relative_error
-from benchmarks.kernels.errors import backward_row, forward_row
 from diffwave.config import ModelConfig, NetworkConfig
 from diffwave.kernels.reference import Reference
 from diffwave.kernels.triton_backend import Triton, unavailable
 from diffwave.network.diffwave import DiffWave
+from triton_cases import Shape, output, random_case, relative_error
+from triton_errors import backward_row, forward_row
 
 pytestmark = [
     pytest.mark.gpu,

@@ -1,70 +1,40 @@
-"""The page of ``benchmarks.kernels`` with and without figures of a GPU."""
+"""The page of ``benchmarks.kernels.gpu`` with made-up figures, and the definition's ways on a CPU."""
 
 from __future__ import annotations
 
-import copy
-import json
-from pathlib import Path
-from typing import Any
-
 import pytest
+import torch
 
-from benchmarks.kernels.page import page, worst_ratio
-from benchmarks.kernels.roofline import MODELS, layer_costs
-
-FOLDER = Path(__file__).parents[2] / "docs" / "benchmarks"
-
-
-@pytest.fixture
-def results() -> Any:
-    return json.loads((FOLDER / "kernels.json").read_text(encoding="utf-8"))
+pytest.importorskip("triton", reason="the benchmark imports the kernels")
+from benchmarks.kernels import gpu
 
 
-def with_gpu(results: Any) -> Any:
-    """Made-up figures: the fused way takes twice the limit."""
-    found = copy.deepcopy(results)
+def test_it_shows_times_and_their_share_of_the_limit() -> None:
     times = {
         "eager": {"median_ms": 9.0, "low_ms": 8.0, "high_ms": 10.0},
         "fused": {"median_ms": 2.0, "low_ms": 1.9, "high_ms": 2.5},
     }
     row = {"model": "BASE", "batch": 16, "seconds": 4, "limit_ms": 1.0, "times": times}
-    kinds = {kind: [row] for kind in ("layer", "synthesis", "training")}
-    timings = {"device": "Some GPU", "cuda": "13.0", "rounds": 30, **kinds}
-    found["gpu"] = {"errors": results["interpreter"], "timings": timings}
-    return found
+    where = {"gpu": "Some GPU", "processor": "p", "cores": 2, "system": "s", "python": "3", "torch": "2"}
+    shown = gpu.page({"command": "c", "environment": where, "rounds": 30, "synthesis": [row], "training": [row]})
+    line = "| BASE | 16 × 4 s | 9.000 (8.000 to 10.000) | 2.000 (1.900 to 2.500) | 1.000 | 50% |"
+    assert shown.count(line) == 2
+    assert "Some GPU" in shown
 
 
-def test_the_page_is_what_its_figures_make(results: Any) -> None:
-    assert (FOLDER / "kernels.md").read_text(encoding="utf-8") == page(results)
+def test_the_definition_runs_and_learns_as_it_is_timed() -> None:
+    model = gpu.Model("small", 8, 2, 2, 100)
+    case = gpu.random_case(model, 50, 2, device="cpu")
+    assert gpu.eager(case)().shape == case.x.shape
+    gpu.training_step(gpu.reference_stack, case)()
+    assert all(torch.isfinite(value.grad).all() for value in (case.x, case.shifts, case.layers[0].dilated_weight))
 
 
-def test_without_a_gpu_it_says_so_and_shows_no_times(results: Any) -> None:
-    results["gpu"] = None
-    assert "Not yet run on a GPU" in page(results)
-    assert "Medians" not in page(results)
-
-
-def test_with_a_gpu_it_shows_times_and_their_share_of_the_limit(results: Any) -> None:
-    shown = page(with_gpu(results))
-    assert "Not yet run" not in shown
-    assert "| BASE | 16 × 4 s | 9.000 (8.000–10.000) | 2.000 (1.900–2.500) | 1.000 | 50% |" in shown
-
-
-def test_an_error_beyond_the_budget_is_called_so(results: Any) -> None:
-    assert worst_ratio(results["interpreter"]) <= 2
-    results["interpreter"]["backward"][0]["fused"] = 3 * results["interpreter"]["backward"][0]["eager"]
-    assert "**beyond** the budget" in page(results)
-
-
-def test_operations_of_a_layer_are_those_of_its_products() -> None:
-    channels, bands = 64, 80
-    kept, anew, forward, _ = layer_costs(channels)
-    products = 2 * (3 * channels) * (2 * channels) + 2 * channels * (2 * channels)
-    assert kept["useful_flops"] == kept["issued_flops"] == products
-    assert anew["useful_flops"] == products + 2 * bands * 2 * channels
-    assert forward["bytes"] - anew["bytes"] == 2 * 2 * channels  # gate and signal, kept for the backward pass
-    assert {model.name: (model.channels, model.layers) for model in MODELS} == {
-        "BASE": (64, 30),
-        "fast": (96, 12),
-        "LARGE": (128, 30),
-    }
+def test_the_limit_is_of_operations_or_of_bytes() -> None:
+    base, large = gpu.MODELS[0], gpu.MODELS[2]
+    positions = base.rate * base.layers
+    assert gpu.limit(base, 1, training=False) == pytest.approx(1e3 * positions * 6 * 128 / gpu.DRAM)
+    products = 2 * (3 * 128) * 256 + 2 * 128 * 256
+    least = 1e3 * large.rate * large.layers * products / gpu.FLOPS
+    assert gpu.limit(large, 1, training=False) == pytest.approx(least)
+    assert gpu.limit(base, 1, training=True) > 3 * gpu.limit(base, 1, training=False)

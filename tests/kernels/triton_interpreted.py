@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 
-from benchmarks.kernels.cases import Shape, gradients, output, random_case, relative_error
 from diffwave.config import ModelConfig, NetworkConfig
 from diffwave.kernels.reference import Reference
 from diffwave.kernels.triton_backend import Triton
 from diffwave.network.diffwave import DiffWave
+from triton_cases import Shape, gradients, output, random_case, relative_error
 
 # Odd lengths, around and below a tile of 128; dilations to 512, at positions where they reach and where they do not.
 FORWARD: dict[str, tuple[Shape, tuple[int, ...] | None]] = {

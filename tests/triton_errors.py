@@ -1,32 +1,14 @@
-"""How far the fused stack and its gradients are from float64, beside eager bfloat16; prints JSON.
-
-    TRITON_INTERPRET=1 python -m benchmarks.kernels.errors
-
-On a GPU ``benchmarks.kernels`` calls the same functions, with more and larger cases.
-"""
+"""How far the fused stack and its gradients are from float64, beside eager bfloat16."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import torch
 
-from benchmarks.kernels.cases import Shape, gradients, output, random_case, relative_error
 from diffwave.kernels.reference import Reference
 from diffwave.kernels.triton_backend import Triton
-
-INTERPRETED = (
-    Shape(32, 10, 10, batch=2, positions=301),
-    Shape(64, 30, 10, batch=1, positions=301),
-    Shape(96, 12, 6, batch=1, positions=301),
-    Shape(128, 10, 10, batch=1, positions=301),
-)
-ON_GPU = tuple(
-    Shape(channels, layers, cycle, batch=batch, positions=positions)
-    for channels, layers, cycle in ((32, 30, 10), (64, 30, 10), (96, 12, 6), (128, 30, 10))
-    for batch, positions in ((1, 16001), (32, 2049), (1, 127), (3, 5003))
-)
+from triton_cases import Shape, gradients, output, random_case, relative_error
 
 
 def forward_row(shape: Shape, device: str) -> dict[str, Any]:
@@ -58,16 +40,3 @@ def backward_row(shape: Shape, device: str) -> dict[str, Any]:
 def ragged(shape: Shape) -> tuple[int, ...]:
     """Lengths from the whole down to one position."""
     return tuple(max(1, shape.positions * (shape.batch - i) // shape.batch) for i in range(shape.batch))
-
-
-def errors(device: str, shapes: tuple[Shape, ...]) -> dict[str, Any]:
-    """Every shape, forward and backward."""
-    return {
-        "forward": [forward_row(shape, device) for shape in shapes],
-        "backward": [backward_row(shape, device) for shape in shapes],
-    }
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    print(json.dumps(errors("cpu", INTERPRETED)))

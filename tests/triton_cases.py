@@ -1,7 +1,4 @@
-"""Residual stacks with random weights, and how far an implementation is from float64.
-
-Shared by the benchmark and the tests of the Triton kernels.
-"""
+"""Residual stacks with random weights, and how far an implementation is from float64."""
 
 from __future__ import annotations
 

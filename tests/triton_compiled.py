@@ -102,23 +102,3 @@ def assemble(ptx: str) -> dict[str, int]:
             raise ValueError(f"the assembler's report has no {name}: {report}")
         found[name] = int(match.group(1))
     return found
-
-
-def everything() -> dict[str, Any]:
-    """All configurations in use."""
-    rows: list[dict[str, Any]] = []
-    for channels in (32, 64, 96, 128):
-        if channels <= 64:
-            rows.append({"role": "synthesis, projections kept, weights held", **compile_resident(channels)})
-        rows.append({"role": "synthesis, projections kept", **compile_forward(channels, 0, False)})
-        rows.append({"role": "synthesis, projections anew", **compile_forward(channels, 96, False)})
-        rows.append({"role": "training, forward", **compile_forward(channels, 96, True)})
-        roles = ("training, backward through the gate", "training, backward through the convolution")
-        rows += [{"role": role, **row} for role, row in zip(roles, compile_backward(channels), strict=True)]
-    version = subprocess.run([triton.knobs.nvidia.ptxas.path, "--version"], check=True, capture_output=True, text=True)
-    release = re.search(r"release ([\d.]+)", version.stdout)
-    return {
-        "triton": triton.__version__,
-        "ptxas": release.group(1) if release else "unknown",
-        "kernels": rows,
-    }
