@@ -26,30 +26,9 @@ from diffwave.audio.file import read_samples, write_wav
 from diffwave.evaluation.metrics import METRICS
 
 RATE = 16000
-COLUMNS = (
-    "pesq_wb",
-    "stoi",
-    "estoi",
-    "lsd",
-    "log_mel",
-    "mcd_mel13",
-    "mr_stft",
-    "synchrony",
-    "f0_rmse",
-    "voicing_f1",
-    "periodicity_pyin",
-)
+COLUMNS = ("pesq_wb", "stoi", "estoi", "lsd", "log_mel", "mcd_mel13", "mr_stft", "synchrony")
+COLUMNS += ("f0_rmse", "voicing_f1", "periodicity_pyin")
 HARMLESS, SLIGHT, WRECKED = "harmless", "slight", "no network"
-
-
-def polarity(wav: np.ndarray) -> np.ndarray:
-    """Upside down and 3 dB softer."""
-    return -(10 ** (-3 / 20)) * wav
-
-
-def delay(wav: np.ndarray) -> np.ndarray:
-    """3 ms later."""
-    return np.pad(wav, (48, 0))[: len(wav)]
 
 
 def all_pass(wav: np.ndarray) -> np.ndarray:
@@ -68,12 +47,6 @@ def companded(wav: np.ndarray) -> np.ndarray:
     return np.sign(small) * np.expm1(np.abs(small) * np.log(256)) / 255
 
 
-def noisy(wav: np.ndarray) -> np.ndarray:
-    """White noise 30 dB below."""
-    noise = np.random.default_rng(0).standard_normal(len(wav))
-    return wav + 10 ** (-30 / 20) * wav.std() * noise
-
-
 def random_phase(wav: np.ndarray) -> np.ndarray:
     """The recording's own STFT magnitudes (64 ms frames), every phase drawn at random."""
     from scipy.signal import istft, stft
@@ -84,13 +57,18 @@ def random_phase(wav: np.ndarray) -> np.ndarray:
 
 
 CHANGES: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
-    "polarity, -3 dB": (HARMLESS, polarity),
-    "3 ms delay": (HARMLESS, delay),
+    "polarity, -3 dB": (HARMLESS, lambda wav: -(10 ** (-3 / 20)) * wav),
+    "3 ms delay": (HARMLESS, lambda wav: np.pad(wav, (48, 0))[: len(wav)]),
     "all-pass filter": (HARMLESS, all_pass),
     "8-bit mu-law": (SLIGHT, companded),
-    "noise at -30 dB": (SLIGHT, noisy),
+    "noise at -30 dB": (
+        SLIGHT,
+        lambda wav: wav + 10 ** (-30 / 20) * wav.std() * np.random.default_rng(0).standard_normal(len(wav)),
+    ),
     "random phase": (WRECKED, random_phase),
 }
+# A score as a number of which less is better.
+_worse: dict[str, Callable[[float], float]] = {"higher": lambda x: -x, "lower": float, "zero": abs}
 FLOORS = {"Griffin-Lim": "griffin-lim", "60 consistency iterations": "mel-consistency"}
 
 
@@ -147,7 +125,11 @@ def separation(rows: list[dict[str, str]], kinds: dict[str, str]) -> dict[str, f
     harmless = [name for name, kind in kinds.items() if kind in (HARMLESS, SLIGHT)]
     result: dict[str, float | None] = {}
     for name in COLUMNS:
-        values = {(row["system"], row["utterance"]): badness(name, row[name]) for row in rows if row[name]}
+        values = {
+            (row["system"], row["utterance"]): _worse[METRICS[name].better](float(row[name]))
+            for row in rows
+            if row[name]
+        }
         utterances = sorted({utterance for _, utterance in values})
         wins = [
             max(values[h, u] for h in harmless) < min(values[f, u] for f in FLOORS)
@@ -156,12 +138,6 @@ def separation(rows: list[dict[str, str]], kinds: dict[str, str]) -> dict[str, f
         ]
         result[name] = float(np.mean(wins)) if wins else None
     return result
-
-
-def badness(metric: str, text: str) -> float:
-    """A score as a number of which less is better."""
-    value = float(text)
-    return {"higher": -value, "lower": value, "zero": abs(value)}[METRICS[metric].better]
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""``diffwave synthesize-corpus`` with one worker and two, beside Ray, and when a machine is lost.
+"""``diffwave synthesize-corpus`` with one worker and two, in processes and with Ray.
 
     python -m benchmarks.corpus [--repeats 3]
 
@@ -9,19 +9,16 @@ The packaged checkpoint on a CPU, recordings of the tests cut to pieces. Needs R
 from __future__ import annotations
 
 import argparse
-import contextlib
 import hashlib
 import os
-import signal
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import soundfile
-import torch
 
 from benchmarks.report import ROOT, SPEECH, measured, said, spread, stamp, table, write
 from diffwave.bulk.cluster import LOCAL, Cluster
@@ -30,26 +27,17 @@ from diffwave.bulk.local_workers import Processes
 from diffwave.bulk.recorded_settings import Request
 from diffwave.bulk.utterances import Shard, read_plan
 from diffwave.bulk.worker import Setup
-from diffwave.vocoder import Vocoder
 
 UTTERANCES, SECONDS = 48, 1.0
 REQUEST = Request(device="cpu")
-# So that a lost node is noticed in a second, as in the tests; Ray's own setting takes about half a minute.
-HEALTH = {
-    "health_check_initial_delay_ms": 500,
-    "health_check_period_ms": 300,
-    "health_check_timeout_ms": 500,
-    "health_check_failure_threshold": 3,
-}
 
 
 class Clock:
-    """Progress that keeps the moment at which a worker finished each output, and may do something then."""
+    """Progress that keeps the moment at which a worker finished each output."""
 
-    def __init__(self, then: Callable[[int], None] = lambda _: None) -> None:
+    def __init__(self) -> None:
         self.times: list[float] = []
         self.cpu: list[float] = []
-        self.then = then
 
     def begin(self, total: int, done: int) -> None:
         """Nothing is done beforehand."""
@@ -60,7 +48,6 @@ class Clock:
         assert "error" not in record, record
         self.times.append(record["finished"])
         self.cpu.append(record["cpu_seconds"])
-        self.then(len(self.times))
 
 
 def corpus(folder: Path) -> Path:
@@ -82,7 +69,7 @@ def run(source: Path, output: Path, make_pool: Callable[[Setup], Pool], clock: C
     """
     order = Order(read_plan(source, output, "wav"), Shard(), REQUEST, output)
     begun = time.time()
-    result = synthesize_corpus(order, make_pool, clock)
+    synthesize_corpus(order, make_pool, clock)
     ended = time.time()
     times = sorted(clock.times)
     later = times[len(times) // 3 :]
@@ -92,7 +79,6 @@ def run(source: Path, output: Path, make_pool: Callable[[Setup], Pool], clock: C
         "rate": (len(later) - 1) / (later[-1] - later[0]),
         "cpu_seconds": statistics.median(clock.cpu),
         "seconds": ended - begun,
-        "begun_again": result["run"]["begun_again"],
         "sha256": digest.hexdigest(),
     }
 
@@ -124,65 +110,9 @@ def throughput(source: Path, folder: Path, repeats: int) -> list[dict[str, Any]]
     return rows
 
 
-@contextlib.contextmanager
-def two_nodes() -> Iterator[tuple[str, int]]:
-    """Two Ray nodes of a CPU each; yields the address and the process id of the second one's raylet."""
-    from ray.cluster_utils import Cluster as Nodes
-
-    size = {"num_cpus": 1, "object_store_memory": 80 << 20}
-    nodes = Nodes(initialize_head=True, head_node_args={**size, "include_dashboard": False, "_system_config": HEALTH})
-    try:
-        second = nodes.add_node(**size)
-        yield nodes.address, second.all_processes["raylet"][0].process.pid
-    finally:
-        nodes.shutdown()
-
-
-def recovery(source: Path, output: Path) -> dict[str, Any]:
-    """Kill one of two nodes after a third of the corpus."""
-    killed_at: list[float] = []
-    with two_nodes() as (address, raylet):
-
-        def kill(count: int) -> None:
-            if count == UTTERANCES // 3:
-                os.kill(raylet, signal.SIGKILL)
-                killed_at.append(time.time())
-
-        clock = Clock(kill)
-        result = run(source, output, lambda setup: Cluster(setup, address, None), clock)
-    after = sorted(moment for moment in clock.times if moment > killed_at[0])
-    return {
-        "done_before": UTTERANCES - len(after),
-        "seconds_after": after[-1] - killed_at[0],
-        "longest_pause": max(b - a for a, b in zip([killed_at[0], *after], after, strict=False)),
-        "begun_again": result["begun_again"],
-        "sha256": result["sha256"],
-    }
-
-
-def rounding(source: Path) -> dict[str, float]:
-    """Largest difference of a sample, full scale 1, that other threads and company in a batch make."""
-    vocoder = Vocoder.from_pretrained(device="cpu")
-    mels = [
-        vocoder.mel(torch.from_numpy(soundfile.read(path, dtype="float32")[0])) for path in sorted(source.iterdir())
-    ]
-    mels = [mels[0], mels[1][:, :70]]
-    outputs = {}
-    for threads in (1, 2):
-        torch.set_num_threads(threads)
-        outputs[threads] = [vocoder.synthesize(mel) for mel in mels]
-    torch.set_num_threads(1)
-    together = vocoder.synthesize_batch(mels)
-    return {
-        "threads": max(float((a - b).abs().max()) for a, b in zip(outputs[1], outputs[2], strict=True)),
-        "batch": max(float((a - b).abs().max()) for a, b in zip(outputs[1], together, strict=True)),
-    }
-
-
 def page(results: dict[str, Any]) -> str:
     """The result page."""
-    lost, differences = results["recovery"], results["rounding"]
-    hashes = {digest for row in results["throughput"] for digest in row["hashes"]} | {lost["sha256"]}
+    hashes = {digest for row in results["throughput"] for digest in row["hashes"]}
     one = {row["kind"]: row["rate"]["median"] for row in results["throughput"] if row["workers"] == 1}
     rates = [
         (
@@ -195,16 +125,6 @@ def page(results: dict[str, Any]) -> str:
         for row in results["throughput"]
     ]
     header = ["workers", "outputs per second", "times one worker", "CPU s for each output", "s to the first"]
-    recovery = [
-        ("utterances done before", f"{lost['done_before']} of {UTTERANCES}"),
-        ("utterances begun again", lost["begun_again"]),
-        ("seconds from the kill to the last output, on the node that was left", f"{lost['seconds_after']:.1f}"),
-        ("longest of these without an output", f"{lost['longest_pause']:.1f}"),
-    ]
-    rounding = [
-        ("two threads", f"{differences['threads']:.2g}"),
-        ("two utterances of different lengths in a batch", f"{differences['batch']:.2g}"),
-    ]
     return "\n".join(
         [
             "# How `diffwave synthesize-corpus` scales",
@@ -220,18 +140,8 @@ def page(results: dict[str, Any]) -> str:
             "",
             *table(header, rates),
             "",
-            "When one of two Ray nodes (a raylet each on this machine, a CPU each) is killed:",
-            "",
-            *table(["", ""], recovery),
-            "",
-            f"All {len(results['throughput']) * results['repeats'] + 1} runs wrote "
+            f"All {len(results['throughput']) * results['repeats']} runs wrote "
             + ("the same bytes." if len(hashes) == 1 else f"**{len(hashes)} different sets of bytes**."),
-            "",
-            "Why a worker has one thread and takes one utterance at a time: the largest difference of a sample (full "
-            "scale 1) that something else makes, hundreds of iterations of mel consistency after the first rounding "
-            "error.",
-            "",
-            *table(["instead of one thread and one utterance", "largest difference"], rounding),
             "",
         ]
     )
@@ -252,8 +162,6 @@ def main() -> None:
             "repeats": options.repeats,
             "load": load,
             "throughput": throughput(source, folder, options.repeats),
-            "recovery": recovery(source, folder / "lost"),
-            "rounding": rounding(source),
         }
     import ray
 

@@ -1,6 +1,6 @@
-"""What ``diffwave evaluate`` does with more workers and with many rows: throughput and memory.
+"""What ``diffwave evaluate`` does with more workers.
 
-    python -m benchmarks.evaluate [--repeats 3] [--rows 10000]
+    python -m benchmarks.evaluate [--repeats 3]
 
 Uses the recordings of the tests. Writes ``docs/benchmarks/evaluate.json`` and ``docs/benchmarks/evaluate.md``.
 """
@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.report import SPEECH, measured, said, spread, stamp, table, write
-from benchmarks.watched import run_watched
 from diffwave.evaluation.metrics import RECORD, choose
 from diffwave.evaluation.pairs import match
 from diffwave.evaluation.run import mel_filters, worker_metrics
@@ -61,28 +60,10 @@ def throughput(folder: Path, workers: list[int], repeats: int) -> list[dict[str,
     ]
 
 
-def memory(folder: Path, rows: int) -> dict[str, Any]:
-    """Peak memory and time of a whole evaluation of so many rows."""
-    clip = folder / "clip.wav"
-    if not clip.exists():
-        import soundfile
-
-        samples, rate = soundfile.read(SPEECH[0], dtype="float32")
-        soundfile.write(clip, samples[8000:16000], rate)
-    audio = corpus(folder / str(rows), [clip], rows)
-    where = ["--reference", audio, "--estimate", f"copy={audio}", "--report", folder / f"r{rows}"]
-    how = ["--metrics", "level,log_mel,stoi", "--floor", "0", "--workers", "2"]
-    return {"rows": rows, **run_watched("evaluate", *where, *how)}
-
-
 def page(results: dict[str, Any]) -> str:
     """The result page."""
     rates = [
         (row["workers"], said(row["rows_per_second"]), f"{row['share_of_ideal']:.2f}") for row in results["throughput"]
-    ]
-    memory = [
-        (f"{row['rows']:,}", f"{row['seconds']:.0f}", *(f"{row[who] / 2**20:.0f}" for who in ("own", "children")))
-        for row in results["memory"]
     ]
     return "\n".join(
         [
@@ -96,11 +77,6 @@ def page(results: dict[str, Any]) -> str:
             "",
             *table(["workers", "rows per second", "share of N times one worker"], rates, 0),
             "",
-            "Memory of whole evaluations of half-second clips, two workers, level, log-mel distance and STOI (the "
-            "parent's peak holds PyTorch and, at the end, the pictures of the report):",
-            "",
-            *table(["rows", "seconds", "parent's peak, MiB", "largest worker's peak, MiB"], memory, 0),
-            "",
         ]
     )
 
@@ -111,19 +87,16 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--rows", type=int, default=10000, help="of the largest evaluation")
     options = parser.parse_args()
     workers = [count for count in (1, 2, 4, 8, 16, 32) if count <= usable_cores()]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         rates = throughput(corpus(folder / "speech", SPEECH, THROUGHPUT_ROWS), workers, options.repeats)
-        peaks = [memory(folder, rows) for rows in (options.rows // 100, options.rows // 10, options.rows)]
-    results = stamp(f"python -m benchmarks.evaluate --repeats {options.repeats} --rows {options.rows}") | {
+    results = stamp(f"python -m benchmarks.evaluate --repeats {options.repeats}") | {
         "throughput_rows": THROUGHPUT_ROWS,
         "mean_seconds": statistics.mean(soundfile.info(path).duration for path in SPEECH),
         "repeats": options.repeats,
         "throughput": rates,
-        "memory": peaks,
     }
     write("evaluate", results, page(results))
 

@@ -30,13 +30,7 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Spread:
-    """Standard deviations of what makes a score differ from its system's mean.
-
-    Args:
-        listener: some rate everything higher.
-        item: some utterances are easier.
-        residual: everything else.
-    """
+    """Standard deviations of listeners, of items (some utterances are easier), and of everything else."""
 
     listener: float
     item: float
@@ -70,15 +64,7 @@ def expected(mean: float, sd: float, low: int, high: int) -> float:
 
 @dataclass(frozen=True)
 class Setting:
-    """A kind of test whose intervals are counted.
-
-    Args:
-        what: the statistic: ``mushra``, ``difference``, ``acr``, ``cmos`` or ``ab``.
-        listeners, items: how many.
-        mean: of the scores before the scale cuts and rounds them.
-        spread: of the scores.
-        missing: share of the ratings that are not there.
-    """
+    """A kind of test: statistic, sizes, mean and spread before the scale cuts and rounds, share of missing ratings."""
 
     what: str
     listeners: int
@@ -123,7 +109,9 @@ def simulate(setting: Setting, draws: int, seed: int = SEED) -> dict[str, Any]:
     """
     kinds: dict[str, Callable[[np.ndarray, list[int], list[int]], Interval]] = {
         "ours": two_way_share if setting.what == "ab" else two_way_interval,
-        "independent": _independent_share if setting.what == "ab" else _independent,
+        "independent": (lambda votes, *_: wilson_interval(int(votes.sum()), len(votes)))
+        if setting.what == "ab"
+        else lambda values, *_: independent_interval(values),
     }
     bounds: dict[str, list[tuple[float, float]]] = {kind: [] for kind in kinds}
     for block in range(0, draws, SIMULATIONS):
@@ -149,14 +137,6 @@ def _observed(setting: Setting, latent: np.ndarray) -> tuple[np.ndarray, float]:
         return (latent > 0).astype(float), float(stats.norm.cdf(setting.mean / setting.spread.total))
     scale = _SCALES[setting.what]
     return on_scale(latent, *scale), expected(setting.mean, setting.spread.total, *scale)
-
-
-def _independent(values: np.ndarray, _listeners: list[int], _items: list[int]) -> Interval:
-    return independent_interval(values)
-
-
-def _independent_share(votes: np.ndarray, _listeners: list[int], _items: list[int]) -> Interval:
-    return wilson_interval(int(votes.sum()), len(votes))
 
 
 def _coverage(bounds: np.ndarray, truth: float) -> dict[str, float]:

@@ -67,6 +67,16 @@ def said(found: dict[str, Any], digits: int = 2, unit: float = 1.0) -> str:
     return f"{median:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
+def verdict(met: bool) -> str:
+    """A word that is seen when it should be."""
+    return "met" if met else "**missed**"
+
+
+def merged(results: dict[str, Any], name: str, device: str, section: dict[str, Any]) -> dict[str, Any]:
+    """The results with a section in its place; figures of a CPU and of a GPU stand side by side."""
+    return results | {name: {**results.get(name, {}), device: section}}
+
+
 def table(header: Sequence[str], rows: Iterable[Sequence[Any]], words: int = 1) -> list[str]:
     """Lines of a Markdown table whose first columns, so many, hold words and the others figures."""
     rule = "|---" * words + "|---:" * (len(header) - words) + "|"

@@ -2,8 +2,8 @@
 
     python -m benchmarks.serving [--clients 50] [--seconds 60] [--threads 1]
 
-Every answer is compared with that to the same request alone. Two services run, one that batches and one that does not;
-only one of them is asked at a time. Writes ``docs/benchmarks/serving.json`` and ``docs/benchmarks/serving.md``.
+Every answer is compared with that to the same request alone. Writes
+``docs/benchmarks/serving.json`` and ``docs/benchmarks/serving.md``.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ import numpy as np
 import soundfile
 import torch
 
-from benchmarks.report import SPEECH, spread, stamp, write
-from benchmarks.serving_page import page
+from benchmarks.report import SPEECH, measured, said, spread, stamp, table, write
 from diffwave.config import MelConfig
 from diffwave.mel.spectrogram import MelSpectrogram
 
@@ -38,10 +37,8 @@ FRAMES = 62
 # Few network calls and few iterations: what a service on a small machine would run.
 LIGHT = "steps=1&consistency=8&consistency_at=end&refinements=0"
 SETTINGS = {"light": LIGHT, "default": ""}
-TURNS = 4  # with and without batching
 STREAM_REPEATS = 7
 STREAM_FRAMES = 625  # 10 s
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
@@ -61,16 +58,11 @@ class Service:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024  # type: ignore[index]
 
-    def cpu_seconds(self) -> float:
-        """Of all threads so far."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
-
 
 @contextmanager
-def serving(threads: int, *arguments: str) -> Iterator[Service]:
+def serving(threads: int) -> Iterator[Service]:
     """Run a service as a process."""
-    command = [sys.executable, "-m", "diffwave", "serve", "--port", "0", "--device", "cpu", *arguments]
+    command = [sys.executable, "-m", "diffwave", "serve", "--port", "0", "--device", "cpu"]
     environ = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ)
     try:
@@ -97,12 +89,6 @@ def npy(mel: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def machine_busy() -> float:
-    """Seconds that all cores together have worked since the machine started."""
-    fields = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:]]
-    return (sum(fields[:3]) + sum(fields[5:8])) / _TICKS
-
-
 @dataclass(frozen=True)
 class Load:
     """Clients that ask again as soon as they are answered."""
@@ -116,12 +102,10 @@ class Load:
 
     def run(self) -> dict[str, Any]:
         """Measure for ``seconds``; what is in flight then is finished and counts."""
-        before, busy = self.service.counts(), machine_busy()
-        cpu = self.service.cpu_seconds() + time.process_time()
+        before = self.service.counts()
         begun = time.perf_counter()
         answers = asyncio.run(self._clients(begun))
         wall = time.perf_counter() - begun
-        cpu = self.service.cpu_seconds() + time.process_time() - cpu
         after = self.service.counts()
         moved = {name: after[name] - before.get(name, 0.0) for name in after}
         times = np.array([answer["seconds"] for answer in answers])
@@ -132,13 +116,11 @@ class Load:
             "failures": failures[:5],
             "seconds": wall,
             "per_second": len(answers) / wall,
-            "per_second_by_window": _windows([answer["at"] for answer in answers], self.seconds),
             "latency": {str(q): float(np.percentile(times, q)) for q in (50, 90, 99, 100)},
             "mean_batch": moved["diffwave_batch_size_sum"] / moved["diffwave_batch_size_count"],
             "real_time_factor": moved["diffwave_synthesis_seconds_total"] / moved["diffwave_audio_seconds_total"],
             "audio_per_second": moved["diffwave_audio_seconds_total"] / wall,
             "peak_mib": self.service.peak_mib(),
-            "other_cores": (machine_busy() - busy - cpu) / wall,
         }
 
     async def _clients(self, begun: float) -> list[dict[str, Any]]:
@@ -158,7 +140,7 @@ class Load:
             except httpx.HTTPError as error:
                 failure = repr(error)
             now = time.perf_counter()
-            answers.append({"seconds": now - asked, "at": now - begun, "failure": failure})
+            answers.append({"seconds": now - asked, "failure": failure})
         return answers
 
 
@@ -170,12 +152,6 @@ def _failure(answer: httpx.Response, expected: bytes) -> str:
         return f"{len(ours)} samples, alone {len(alone)}"
     difference = int(np.abs(ours - alone).max())
     return "" if difference <= 1 else f"differs by {difference} from the answer alone"
-
-
-def _windows(at: list[float], seconds: float, count: int = 6) -> list[float]:
-    """Requests per second in equal parts of the time."""
-    edges = np.linspace(0, seconds, count + 1)
-    return [float(n) for n in np.histogram(at, edges)[0] / (seconds / count)]
 
 
 def streams(service: Service, query: str) -> dict[str, Any]:
@@ -197,27 +173,60 @@ def streams(service: Service, query: str) -> dict[str, Any]:
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """All figures."""
     bodies = [npy(mel) for mel in mels(FRAMES, UTTERANCES)]
-    results: dict[str, Any] = {"load_before": os.getloadavg()[0], "loads": {}, "turns": {"on": [], "off": []}}
-    with serving(options.threads) as on, serving(options.threads, "--batch-seconds", "0") as off:
-        alone = {
-            name: [
-                httpx.post(f"{on.url}synthesize?{query}", content=body, timeout=300).raise_for_status().content
-                for body in bodies
-            ]
-            for name, query in SETTINGS.items()
-        }
+    results: dict[str, Any] = {"load_before": os.getloadavg()[0], "loads": {}, "streams": {}}
+    with serving(options.threads) as service:
         for name, query in SETTINGS.items():
-            load = Load(on, query, options.clients, options.seconds, bodies, alone[name])
+            where = f"{service.url}synthesize?{query}"
+            alone = [httpx.post(where, content=body, timeout=300).raise_for_status().content for body in bodies]
+            load = Load(service, query, options.clients, options.seconds, bodies, alone)
             results["loads"][name] = load.run()
-        services = [("off", off), ("on", on)]
-        for _ in range(TURNS):
-            for name, service in services:
-                load = Load(service, LIGHT, options.clients, options.seconds / 6, bodies, alone["light"])
-                results["turns"][name].append(load.run())
-            services.reverse()
-        results["streams"] = {name: streams(on, query) for name, query in SETTINGS.items()}
-        results["health"] = httpx.get(f"{on.url}health").json()
+        results["streams"] = {name: streams(service, query) for name, query in SETTINGS.items()}
+        results["health"] = httpx.get(f"{service.url}health").json()
     return results
+
+
+def page(results: dict[str, Any]) -> str:
+    """The result page."""
+    return "\n".join(
+        [
+            "# How `diffwave serve` bears many clients",
+            "",
+            f"{measured(results)} Load average before: {results['load_before']:.1f}.",
+            "",
+            f"The service runs as a process of its own with the packaged checkpoint on {results['threads']} thread, "
+            f"its limits are the default ones. {results['clients']} clients on loopback send mels of "
+            f"{results['utterance_seconds']:.2f} s and ask again as soon as they are answered, for "
+            f"{results['seconds']:g} s; what is in flight then is finished. An answer counts as failed if it is none, "
+            "not 200, or differs by more than 1 of 32768 from that to the same request alone. “Light” is "
+            f"`{results['light']}`, “default” the checkpoint's own settings.",
+            "",
+            *_loads(results),
+            "",
+            f"A client that is one of {results['clients']} waits for the others: latency is about the number of "
+            "clients divided by the requests per second.",
+            "",
+            f"Streams of {results['stream_seconds']:g} s, one after the other, the whole mel sent at once; seconds, "
+            f"median of {results['stream_repeats']} and range:",
+            "",
+            *table(
+                ["settings", "first audio", "last audio"],
+                [(name, said(row["first"]), said(row["last"])) for name, row in results["streams"].items()],
+            ),
+            "",
+        ]
+    )
+
+
+def _loads(results: dict[str, Any]) -> list[str]:
+    header = ["settings", "requests", "failed", "per second", "p50, s", "p90, s", "p99, s"]
+    header += ["longest, s", "mean batch", "work for 1 s of audio, s", "audio in 1 s, s", "peak memory, MiB"]
+    rows = []
+    for name, row in results["loads"].items():
+        latency, rate = row["latency"], f"{row['per_second']:.1f}"
+        cells = [name, row["requests"], row["failed"], rate, *(f"{latency[q]:.2f}" for q in ("50", "90", "99", "100"))]
+        cells += [f"{row['mean_batch']:.1f}", f"{row['real_time_factor']:.3f}", f"{row['audio_per_second']:.1f}"]
+        rows.append([*cells, f"{row['peak_mib']:.0f}"])
+    return table(header, rows)
 
 
 def main() -> None:

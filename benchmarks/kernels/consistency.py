@@ -30,7 +30,6 @@ from diffwave.mel.spectrogram import MelSpectrogram
 
 SECONDS = (1, 10)
 LEVEL = 0.01  # of the noise
-QUIET = 0.3  # load average of a machine that does nothing else
 
 
 def cases(consistency: MelConsistency, seconds: float) -> tuple[Tensor, Tensor]:
@@ -106,20 +105,10 @@ def page(results: dict[str, Any]) -> str:
             "",
             f"Both are float32. They end equally close to the mel: the mean distances differ by {largest:.1%} at most.",
             "",
-            f"{measured(results)} {_disturbance(results['load'])}",
+            f"{measured(results)} Load average before: {results['load']:.1f}; threads wait for whichever "
+            "is interrupted, so with several threads the ratio on a busy machine is mostly that.",
             "",
         ]
-    )
-
-
-def _disturbance(load: float) -> str:
-    text = f"The load average before the measurement was {load:.1f}"
-    if load < QUIET:
-        return text + "."
-    return text + (
-        ": other work shared the cores. Threads then wait for whichever is interrupted, PyTorch's after every parallel "
-        "operation, the kernel's twice an iteration; with several threads the ratio is mostly that, and both would be "
-        "faster on a quiet machine."
     )
 
 

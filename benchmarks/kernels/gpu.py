@@ -8,7 +8,6 @@ is what ``tests/kernels`` measure.
 
 from __future__ import annotations
 
-import statistics
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.report import measured, stamp, table, write
+from benchmarks.report import measured, said, spread, stamp, table, write
 from diffwave.kernels.layers import ResidualLayer, Stack
 from diffwave.kernels.reference import Reference
 from diffwave.kernels.triton_backend import Triton
@@ -100,7 +99,7 @@ def limit(model: Model, seconds: float, training: bool) -> float:
     return 1e3 * least * model.rate * seconds * model.layers
 
 
-def measure(functions: dict[str, Callable[[], Any]]) -> dict[str, dict[str, float]]:
+def measure(functions: dict[str, Callable[[], Any]]) -> dict[str, dict[str, Any]]:
     """Milliseconds of each function by CUDA events, in turns so that clocks and temperature reach all alike."""
     for function in functions.values():
         for _ in range(WARM):
@@ -115,13 +114,7 @@ def measure(functions: dict[str, Callable[[], Any]]) -> dict[str, dict[str, floa
             end.record()
             end.synchronize()
             times[name].append(start.elapsed_time(end))
-    return {name: summary(values) for name, values in times.items()}
-
-
-def summary(times: list[float]) -> dict[str, float]:
-    """Median and the tenth and ninetieth percentile."""
-    low, *_, high = statistics.quantiles(times, n=10, method="inclusive")
-    return {"median_ms": statistics.median(times), "low_ms": low, "high_ms": high}
+    return {name: spread(values) for name, values in times.items()}
 
 
 def prepared(stack: Stack, case: Case) -> Callable[[], Tensor]:
@@ -159,10 +152,10 @@ def compiled(case: Case) -> Callable[[], Tensor]:
     return prepared(torch.compile(stack, dynamic=False), case)
 
 
-def fused(case: Case, cache_bytes: int = 1 << 40) -> Callable[[], Tensor]:
-    """The Triton kernels; ``cache_bytes=0`` makes projections anew in every layer."""
+def fused(case: Case) -> Callable[[], Tensor]:
+    """The Triton kernels, projections kept."""
     with torch.no_grad():
-        stack = Triton(cache_bytes).stack(case.layers, case.mel, None, calls=2)
+        stack = Triton(1 << 40).stack(case.layers, case.mel, None, calls=2)
     return prepared(stack, case)
 
 
@@ -208,7 +201,6 @@ def row(model: Model, seconds: int, batch: int, training: bool) -> dict[str, Any
         }
     else:
         ways = {"eager": eager(case), "torch.compile": compiled(case), "fused": fused(case)}
-        ways["fused, projections anew"] = fused(case, cache_bytes=0)
         ways |= {f"{name}, CUDA graph": in_graph(ways[name]) for name in ("torch.compile", "fused")}
     size = {"model": model.name, "seconds": seconds, "batch": batch}
     return {**size, "limit_ms": limit(model, seconds * batch, training), "times": measure(ways)}
@@ -219,7 +211,7 @@ def page(results: dict[str, Any]) -> str:
     lines = [
         "# The fused residual layer on a GPU",
         "",
-        f"Milliseconds, medians of {results['rounds']} rounds with the tenth and ninetieth percentile, the ways in "
+        f"Milliseconds, medians of {results['rounds']} rounds and their extremes, the ways in "
         "turns, in bfloat16. Eager and `torch.compile` are the definition; its projections of the mel are kept in "
         "synthesis, as ours. *Limit* is the least time of an H200 by bytes or operations; its share is that of the "
         "fastest fused way.",
@@ -229,8 +221,8 @@ def page(results: dict[str, Any]) -> str:
         rows = []
         for found in results[kind]:
             times = [found["times"][name] for name in names]
-            fastest = min(found["times"][name]["median_ms"] for name in names if name.startswith("fused"))
-            cells = [f"{t['median_ms']:.3f} ({t['low_ms']:.3f} to {t['high_ms']:.3f})" for t in times]
+            fastest = min(found["times"][name]["median"] for name in names if name.startswith("fused"))
+            cells = [said(time, 3) for time in times]
             share = f"{found['limit_ms'] / fastest:.0%}"
             rows.append([found["model"], f"{found['batch']} × {found['seconds']} s", *cells])
             rows[-1] += [f"{found['limit_ms']:.3f}", share]

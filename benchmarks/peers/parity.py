@@ -26,6 +26,7 @@ from diffwave.vocoder import Vocoder
 SMALL = {"residual_layers": 6, "residual_channels": 16, "dilation_cycle_length": 3}
 FAST_BETAS = [1e-4, 1e-3, 0.01, 0.05, 0.2, 0.5]
 TRAINED_STEPS = 50
+_STEPS = {"fast": len(FAST_BETAS), "full": TRAINED_STEPS}
 Figures = dict[str, dict[str, float]]
 
 
@@ -59,13 +60,12 @@ def lmnt_figures(work: Path, answer: dict[str, Tensor]) -> Figures:
     """Differences of the imported checkpoint from what lmnt-com's code answered."""
     vocoder = imported(work / "model", "lmnt", work / "imported")
     figures = {"mel": compared(vocoder.mel(answer["wav"]), answer["mel"])}
-    for name, mel in (("one", answer["mel"]), ("two", answer["two"])):
-        for kind, steps in (("fast", len(FAST_BETAS)), ("full", TRAINED_STEPS)):
-            if f"{kind} {name}" not in answer:
-                continue
-            theirs = answer[f"{kind} {name}"]
-            ours = spoken(vocoder, mel, "full" if kind == "full" else steps, answer["noise"][:steps])
-            figures[f"{kind} {name}"] = compared(ours.reshape(theirs.shape), theirs)
+    for kind, steps in _STEPS.items():
+        for name, mel in (("one", answer["mel"]), ("two", answer["two"])):
+            if f"{kind} {name}" in answer:
+                theirs = answer[f"{kind} {name}"]
+                ours = spoken(vocoder, mel, "full" if kind == "full" else steps, answer["noise"][:steps])
+                figures[f"{kind} {name}"] = compared(ours.reshape(theirs.shape), theirs)
     return figures
 
 
@@ -151,7 +151,7 @@ def speechbrain_figures(work: Path, diffusion: Any, frames: int, seed: int = 1) 
     noise = torch.randn(TRAINED_STEPS, len(wav), generator=torch.Generator().manual_seed(seed))
     figures = {"mel": compared(vocoder.mel(wav), mel)}
     for name, mels in (("one", mel.unsqueeze(0)), ("two", torch.stack([mel, mel.flip(-1)]))):
-        for kind, steps in (("fast", len(FAST_BETAS)), ("full", TRAINED_STEPS)):
+        for kind, steps in _STEPS.items():
             theirs = torch.cat([_infer(diffusion, one, noise[:steps], kind == "fast") for one in mels])
             ours = spoken(vocoder, mels, "full" if kind == "full" else steps, noise[:steps])
             figures[f"{kind} {name}"] = compared(ours, theirs)

@@ -25,7 +25,7 @@ from benchmarks.peers.packages import PACKAGES, PARAMETERS, PeerUnavailableError
 from benchmarks.peers.processes import Answer, Process, processes, speed, take_turns
 from benchmarks.peers.synthesis_page import agrees, page
 from benchmarks.peers.systems import REFERENCE, Case, System, own_cases, peer_cases
-from benchmarks.report import DOCUMENTS, read, spread, stamp, write
+from benchmarks.report import DOCUMENTS, merged, read, spread, stamp, write
 
 SECTIONS: dict[str, tuple[Callable[[str, float], list[Case]], tuple[str, ...]]] = {
     "peers": (peer_cases, tuple(PACKAGES)),
@@ -119,18 +119,13 @@ def compare(running: dict[str, Process], cases: list[Case], folder: Path) -> dic
     """The same weights, mel and noise for the other package and BASE here: how far are the outputs apart?"""
     given = {"noise": str(folder / "noise.pt"), "output": str(folder / "wav.pt")}
 
-    def wav(role: str, mode: dict[str, Any]) -> Tensor | str:
-        answer = running[role].request("wav", mode=mode, **given)
-        return str(answer["error"]) if "error" in answer else torch.load(folder / "wav.pt", weights_only=True)
-
-    theirs = wav("lmnt", {})
-    if isinstance(theirs, str):
-        raise RuntimeError(f"the other package did not synthesize: {theirs}")
+    running["lmnt"].ask("wav", **given)
+    theirs: Tensor = torch.load(given["output"], weights_only=True)
     same = {each.name: each for case in cases for each in case.systems if each.mode.get("model") == "base"}
-    rows = {}
+    rows: dict[str, Any] = {}
     for name, system in same.items():
-        ours = wav(system.role, system.mode)
-        rows[name] = {"error": ours} if isinstance(ours, str) else distance(ours, theirs)
+        answer = running[system.role].request("wav", mode=system.mode, **given)
+        rows[name] = answer or distance(torch.load(given["output"], weights_only=True), theirs)
     return {"tolerance": TOLERANCE, "output_rms": rms(theirs), "systems": rows}
 
 
@@ -154,20 +149,6 @@ def measure_case(case: Case, running: dict[str, Process], options: argparse.Name
     return {"what": case.what, **size, "load_before": round(before, 2), "systems": rows}
 
 
-def merged(results: dict[str, Any], name: str, device: str, section: dict[str, Any]) -> dict[str, Any]:
-    """The results with a section in its place; figures of a CPU and of a GPU stand side by side."""
-    section = {**results.get(name, {}), device: section}
-    return {key: section if key == name else results[key] for key in SECTIONS if key == name or key in results}
-
-
-def with_training(results: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The results with what ``peers.training`` has found, which two of the goals are about."""
-    document = read(folder / "training.json")
-    gpu = document.get("throughput", {}).get("cuda", {}).get("speed_ratio", {})
-    kernel = {key: document["kernel"][key] for key in ("speed_ratio", "setting") if key in document.get("kernel", {})}
-    return results | {"training": gpu, "training_kernel": kernel}
-
-
 def main() -> None:
     """Measure section after section; both files are written after each."""
     options = parse_options()
@@ -175,7 +156,7 @@ def main() -> None:
     for name in options.sections:
         print(f"{name} ...", file=sys.stderr, flush=True)
         section = stamp(command(name, options), options.device) | measure(name, options)
-        results = with_training(merged(results, name, options.device, section), options.output)
+        results = merged(results, name, options.device, section)
         write("synthesis", results, page(results), options.output)
     if not all(agrees(found["equality"]) for found in results.get("peers", {}).values()):
         sys.exit("synthesis: the outputs differ by more than the tolerance")

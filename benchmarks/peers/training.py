@@ -20,14 +20,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import default_collate
 
 from benchmarks.peers.base import difference, rms
 from benchmarks.peers.packages import PACKAGES, PeerUnavailableError, install
 from benchmarks.peers.processes import Answer, Process, processes, speed, take_turns
 from benchmarks.peers.training_page import agrees, page
-from benchmarks.report import DOCUMENTS, SPEECH, read, spread, stamp, write
+from benchmarks.report import DOCUMENTS, SPEECH, merged, read, spread, stamp, write
 from diffwave.audio.file import read_audio, write_wav
 from diffwave.config import BASE, DataConfig, ModelConfig, TrainingConfig, mel_preset
 from diffwave.config.composing import compose_config
@@ -90,24 +90,20 @@ def _inputs(model: ModelConfig, dataset: CropDataset, crops: Crops) -> dict[str,
     audio = crops.wav[:, context:-context].contiguous()
     spectrogram = MelSpectrogram(model.mel)(crops.wav)[..., context // hop : -(context // hop)].contiguous()
     generator = torch.Generator().manual_seed(0)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = DiffWave(model)
+        # It is zero in a new network, and nothing before it would have a gradient.
+        nn.init.kaiming_normal_(network.output_projection.weight)
     return {
         "model": to_dict(model),
-        "weights": weights(model),
+        "weights": network.state_dict(),
         "wav": crops.wav,
         "audio": audio,
         "spectrogram": spectrogram,
         "noise": torch.randn(audio.shape, generator=generator),
         "steps": torch.randint(0, model.diffusion.steps, audio.shape[:1], generator=generator),
     }
-
-
-def weights(model: ModelConfig) -> dict[str, Tensor]:
-    """Random weights; a new network's output layer is zero, and nothing before it would have a gradient."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        network = DiffWave(model)
-        nn.init.kaiming_normal_(network.output_projection.weight)
-    return network.state_dict()
 
 
 def compare(running: dict[str, Process], folder: Path) -> dict[str, Any]:
@@ -247,13 +243,6 @@ def command(name: str, options: argparse.Namespace) -> str:
     return " ".join([f"python -m benchmarks.peers.training --only {name}", *words])
 
 
-def merged(results: dict[str, Any], name: str, device: str, section: dict[str, Any]) -> dict[str, Any]:
-    """The results with a section in its place; figures of a CPU and of a GPU stand side by side."""
-    if name == "throughput":
-        section = {**results.get(name, {}), device: section}
-    return {key: section if key == name else results[key] for key in SECTIONS if key == name or key in results}
-
-
 def main() -> None:
     """Measure section after section, and write both files after each."""
     options = parse_options()
@@ -264,7 +253,8 @@ def main() -> None:
             section = stamp(command(name, options), options.device) | SECTIONS[name][0](options)
         except PeerUnavailableError as error:
             sys.exit(f"training: {error}")
-        results = merged(results, name, options.device, section)
+        device = options.device if name == "throughput" else "cpu"
+        results = merged(results, name, device, section)
         write("training", results, page(results), options.output)
     if not all(agrees(found["equality"]) for found in results.get("throughput", {}).values()):
         sys.exit("training: loss or gradients differ from the other package's by more than the tolerance")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.peers.goals import word
-from benchmarks.report import measured, said, table
+from benchmarks.report import measured, said, table, verdict
 
 Results = dict[str, Any]
 TARGETS = {"cpu": 1.5, "cuda": 3.0, "kernel": 2.0}
@@ -30,7 +29,7 @@ def agrees(equality: dict[str, Any]) -> bool:
 
 def page(results: Results) -> str:
     """The results page; what was not measured yet is named as such."""
-    devices, kernel = results.get("throughput", {}), results.get("kernel")
+    devices, kernel = results.get("throughput", {}), results.get("kernel", {}).get("cpu")
     targets = [_speed_target(devices.get(device), device) for device in _DEVICES]
     lines = [
         "# A training step: speed",
@@ -68,7 +67,7 @@ def _speed_target(found: Results | None, device: str) -> list[str]:
     for name, ratio in ratios.items():
         precision = name.split()[1]
         best[precision] = max(ratio["median"], best.get(precision, 0.0))
-    verdicts = ", ".join(f"{word(ratio >= target)} in {precision}" for precision, ratio in best.items())
+    verdicts = ", ".join(f"{verdict(ratio >= target)} in {precision}" for precision, ratio in best.items())
     return [*head, figures + more, verdicts]
 
 
@@ -78,9 +77,9 @@ def _kernel_target(found: Results | None) -> list[str]:
     if not found:
         return [*head, "not measured yet", ""]
     if "unavailable" in found:
-        return [*head, f"cannot run: {found['unavailable']}", word(False)]
+        return [*head, f"cannot run: {found['unavailable']}", verdict(False)]
     ratio = found["speed_ratio"]["native"]
-    return [*head, f"{said(ratio)}, {found['setting']['threads']} threads", word(ratio["median"] >= target)]
+    return [*head, f"{said(ratio)}, {found['setting']['threads']} threads", verdict(ratio["median"] >= target)]
 
 
 def _throughput(found: Results) -> list[str]:

@@ -7,8 +7,7 @@ another system is judged by the paired difference: where its interval holds 0, t
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.quality.systems import DEFAULT, FLOORS, MOST_CALLS, calls
 from benchmarks.quality.tables import markdown
@@ -21,28 +20,15 @@ BY_THE_MEAN = " (by the mean)"
 _Kept = tuple[bool, bool, bool]
 
 
-@dataclass(frozen=True)
-class Judgement:
-    """What became of a goal.
-
-    Args:
-        said: what was measured, in figures.
-        verdict: in words.
-    """
+class Judgement(NamedTuple):
+    """What was measured, in figures, and the verdict, in words."""
 
     said: str
     verdict: str
 
 
-@dataclass(frozen=True)
-class Goal:
-    """A goal, and how it is judged.
-
-    Args:
-        what: in words.
-        wanted: in figures.
-        judge: looks at the results; None if the figures are not there.
-    """
+class Goal(NamedTuple):
+    """A goal in words and in figures, and how results are judged by it; None if the figures are not there."""
 
     what: str
     wanted: str

@@ -32,14 +32,10 @@ def test_what_counts_as_a_failure(answer: object, said: str) -> None:
     assert (said in failure) if said else failure == ""
 
 
-def test_windows_count_every_answer_within_the_time() -> None:
-    assert serving._windows([0.5, 1.5, 1.6, 5.9, 7.0], 6.0) == [1, 2, 0, 0, 0, 1]
-
-
 def test_the_page_is_that_of_the_figures_and_nothing_failed() -> None:
     results = json.loads((DOCS / "serving.json").read_text(encoding="utf-8"))
     assert (DOCS / "serving.md").read_text(encoding="utf-8") == serving.page(results)
     assert (results["clients"], results["seconds"]) == (50, 60)
-    for row in [*results["loads"].values(), *results["turns"]["on"], *results["turns"]["off"]]:
+    for row in results["loads"].values():
         assert row["failed"] == 0, row["failures"]
         assert row["requests"] > 50

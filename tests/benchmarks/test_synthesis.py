@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.peers import base, goals, processes, synthesis
+from benchmarks import report
+from benchmarks.peers import base, processes, synthesis
 from benchmarks.peers.packages import PeerUnavailableError, check_version, install
-from benchmarks.peers.synthesis_page import agrees, page
+from benchmarks.peers.synthesis_page import agrees, goal_table, page
 from benchmarks.peers.systems import (
     ALONE,
     BASE_ROWS,
@@ -85,8 +86,6 @@ def results() -> dict[str, Any]:
     found: dict[str, Any] = {
         "peers": {device: made_up(peer_cases(device, 1.0)) for device in ("cpu", "cuda")},
         "ours": {device: made_up(own_cases(device, 1.0)) for device in ("cpu", "cuda")},
-        "training": {"peer float16": {"ours bfloat16": spread([5.5]), "ours float32": spread([2.0])}},
-        "training_kernel": {"speed_ratio": {"native": spread([2.1])}, "setting": {"threads": 2}},
     }
     for device in ("cpu", "cuda"):
         found["peers"][device]["equality"] = equality(3e-6)
@@ -95,15 +94,13 @@ def results() -> dict[str, Any]:
 
 def verdicts_of(results: dict[str, Any]) -> list[str]:
     """Verdicts, in order."""
-    return [line.split("|")[-2].strip() for line in goals.goal_table(results)[2:]]
+    return [line.split("|")[-2].strip() for line in goal_table(results)[2:]]
 
 
 def test_goals_that_are_reached(results: dict[str, Any]) -> None:
     # One output of 10 s on the GPU: 4 / .002 is far above 15; throughput is measured in the same made-up pace.
     verdicts = verdicts_of(results)
-    assert verdicts[:4] == ["met"] * 4
-    assert verdicts[4] == "**missed**"  # 1 / .002 = 500 times real time
-    assert verdicts[5:] == ["met"] * 3
+    assert verdicts == ["met"] * 4
 
 
 @pytest.mark.parametrize(
@@ -111,9 +108,8 @@ def test_goals_that_are_reached(results: dict[str, Any]) -> None:
     [
         (0, "BASE native", 1.4),
         (1, SHIPPED.name, 0.13),
-        (3, "BASE triton", 0.2),
-        (5, "BASE triton", 0.3),
-        (6, "BASE triton", 1.5),
+        (2, "BASE triton", 0.2),
+        (3, "BASE triton", 0.3),
     ],
 )
 def test_goals_that_are_missed(
@@ -129,9 +125,9 @@ def test_goals_that_are_missed(
 
 def test_goals_that_were_not_measured(results: dict[str, Any]) -> None:
     assert set(verdicts_of({})) == {""}
-    lines = goals.goal_table({})
-    assert sum("not yet run on a GPU" in line for line in lines) == 5
-    assert sum("not measured yet" in line for line in lines) == 3
+    lines = goal_table({})
+    assert sum("not yet run on a GPU" in line for line in lines) == 2
+    assert sum("not measured yet" in line for line in lines) == 2
     # Another number of threads is no answer to what is asked of two cores.
     results["peers"]["cpu"] = made_up(peer_cases("cpu", 1.0), threads=1)
     assert verdicts_of(results)[0] == ""
@@ -179,8 +175,9 @@ def test_a_difference_in_float32_is_noticed(wrong: float) -> None:
 
 
 def test_a_section_replaces_its_old_figures_for_its_device_alone() -> None:
-    old = {"peers": {"cpu": 1, "cuda": 2}, "ours": 3, "unknown": 4}
-    assert synthesis.merged(old, "peers", "cpu", {"new": 5}) == {"peers": {"cpu": {"new": 5}, "cuda": 2}, "ours": 3}
+    old = {"peers": {"cpu": 1, "cuda": 2}, "ours": 3}
+    assert report.merged(old, "peers", "cpu", {"new": 5}) == {"peers": {"cpu": {"new": 5}, "cuda": 2}, "ours": 3}
+    assert report.merged({}, "ours", "cpu", {"new": 5}) == {"ours": {"cpu": {"new": 5}}}
 
 
 def test_the_command_of_a_section_names_no_folder() -> None:
@@ -200,17 +197,6 @@ def test_mistakes_on_the_command_line(arguments: list[str], capsys: pytest.Captu
         synthesis.parse_options(arguments)
     assert stop.value.code == 2
     assert "expected" in capsys.readouterr().err
-
-
-def test_figures_of_a_training_on_a_gpu_are_taken_over(tmp_path: Path) -> None:
-    assert synthesis.with_training({}, tmp_path) == {"training": {}, "training_kernel": {}}
-    ratio = {"peer float16": {"ours bfloat16": spread([6.0])}}
-    kernel = {"speed_ratio": {"native": spread([1.9])}, "setting": {"threads": 2}}
-    document = {"throughput": {"cuda": {"speed_ratio": ratio}}, "kernel": kernel | {"seconds": {}}}
-    (tmp_path / "training.json").write_text(json.dumps(document), encoding="utf-8")
-    assert synthesis.with_training({}, tmp_path) == {"training": ratio, "training_kernel": kernel}
-    assert verdicts_of({"training_kernel": kernel})[2] == "**missed**"
-    assert verdicts_of({"training_kernel": kernel | {"setting": {"threads": 1}}})[2] == ""
 
 
 def test_another_version_of_a_package_is_refused(tmp_path: Path) -> None:
@@ -304,7 +290,7 @@ def test_base_equals_the_other_package(tmp_path: Path) -> None:
     assert agrees(equality), equality
     assert equality["output_rms"] > 0.01
     output = torch.load(tmp_path / "model/wav.pt", weights_only=True)
-    assert (output.abs() >= 1).float().mean() < 0.5
+    assert (output.abs() >= 1).float().mean() < 0.7
 
 
 def test_the_page_is_made_of_the_json() -> None:

@@ -88,15 +88,6 @@ def test_ratios_are_of_neighbours_in_time_and_what_fails_is_told(monkeypatch: py
     assert "ours float32 compiled" not in timing["seconds"]
 
 
-def test_a_section_replaces_itself_and_devices_stand_side_by_side() -> None:
-    results = training.merged({}, "kernel", "cpu", {"speed": 0})
-    results = training.merged(results, "throughput", "cpu", {"speed": 1})
-    results = training.merged(results, "throughput", "cuda", {"speed": 2})
-    results = training.merged(results, "kernel", "cpu", {"speed": 3})
-    assert results == {"throughput": {"cpu": {"speed": 1}, "cuda": {"speed": 2}}, "kernel": {"speed": 3}}
-    assert list(results) == ["throughput", "kernel"]
-
-
 def test_the_command_measures_a_section_again() -> None:
     options = training.parse_options(["--batch", "4", "--threads", "2"])
     assert training.command("throughput", options) == (
@@ -141,14 +132,14 @@ def kernel_figures(ratio: float, threads: int = 2) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("ratio", "word"), [(2.01, "| met |"), (1.99, "| **missed** |")])
 def test_the_kernel_s_row_says_whether_the_target_is_met(results: dict[str, Any], ratio: float, word: str) -> None:
-    lines = training_page.page(results | {"kernel": kernel_figures(ratio)}).splitlines()
+    lines = training_page.page(results | {"kernel": {"cpu": kernel_figures(ratio)}}).splitlines()
     (row,) = [line for line in lines if line.startswith("| step of the default model")]
     assert f"{ratio:.2f}" in row
     assert row.endswith(word)
 
 
 def test_a_kernel_that_cannot_run_is_no_success(results: dict[str, Any]) -> None:
-    text = training_page.page(results | {"kernel": {"unavailable": "expected a processor with AVX512-BF16"}})
+    text = training_page.page(results | {"kernel": {"cpu": {"unavailable": "expected a processor with AVX512-BF16"}}})
     assert "cannot run: expected a processor with AVX512-BF16 | **missed** |" in text
 
 

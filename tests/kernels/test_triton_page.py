@@ -11,8 +11,8 @@ from benchmarks.kernels import gpu
 
 def test_it_shows_times_and_their_share_of_the_limit() -> None:
     times = {
-        "eager": {"median_ms": 9.0, "low_ms": 8.0, "high_ms": 10.0},
-        "fused": {"median_ms": 2.0, "low_ms": 1.9, "high_ms": 2.5},
+        "eager": {"median": 9.0, "low": 8.0, "high": 10.0},
+        "fused": {"median": 2.0, "low": 1.9, "high": 2.5},
     }
     row = {"model": "BASE", "batch": 16, "seconds": 4, "limit_ms": 1.0, "times": times}
     where = {"gpu": "Some GPU", "processor": "p", "cores": 2, "system": "s", "python": "3", "torch": "2"}
