@@ -25,10 +25,12 @@ class Ours(Speaking):
 
     def prepare(self, request: Request) -> Work:
         """As a user does; BASE with the other package's mel."""
+        from diffwave.speed.benchmark import speech_mel
+
         mode, batch = request["mode"], request["batch"]
         vocoder, consistency = self._vocoder(mode), mode.get("consistency")
         frames = round(request["seconds"] * vocoder.sample_rate / vocoder.hop_length)
-        mel = repeat(self.mel if mode["model"] == "base" else _speech(vocoder), frames, batch)
+        mel = repeat(self.mel if mode["model"] == "base" else speech_mel(vocoder, request["seconds"]), frames, batch)
         audio = batch * frames * vocoder.hop_length / vocoder.sample_rate
         notes = {"backend": vocoder.backend, "precision": vocoder.precision}
         return Work(lambda: vocoder.synthesize(mel, consistency=consistency), audio, notes)
@@ -106,12 +108,3 @@ class Ours(Speaking):
             learner.network.load_state_dict(self.inputs["weights"])
             self.learners[mode] = learner
         return self.learners[mode]
-
-
-def _speech(vocoder: Any) -> Tensor:
-    """Mel ``[M, F]`` of the packaged utterance."""
-    from diffwave.audio.file import read_audio
-
-    path = Path(__file__).resolve().parents[2] / "diffwave" / "assets" / "utterance.flac"
-    mel: Tensor = vocoder.mel(read_audio(path, vocoder.sample_rate).wav)
-    return mel

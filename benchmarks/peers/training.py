@@ -200,7 +200,7 @@ def speech_like(config: TrainingConfig) -> Crops:
 def make_step(config: TrainingConfig, backend: str, crops: Crops) -> Callable[[], None]:
     """One whole step of training, from crops in memory to moved weights."""
     train = dataclasses.replace(config.train, backend=backend, precision="bfloat16")
-    learner = Learner(dataclasses.replace(config, train=train), Processes(torch.device("cpu")))
+    learner = Learner(config.model, train, Processes(torch.device("cpu")))
     torch.manual_seed(0)
     nn.init.normal_(learner.network.output_projection.weight, std=0.02)  # it is zero at the very start
 
