@@ -23,7 +23,7 @@ import soundfile
 from benchmarks.report import ROOT, SPEECH, measured, said, spread, stamp, table, write
 from diffwave.bulk.cluster import LOCAL, Cluster
 from diffwave.bulk.corpus_run import Order, Pool, synthesize_corpus
-from diffwave.bulk.local_workers import Processes
+from diffwave.bulk.local_workers import LocalProcesses
 from diffwave.bulk.recorded_settings import Request
 from diffwave.bulk.utterances import Shard, read_plan
 from diffwave.bulk.worker import Setup
@@ -86,8 +86,8 @@ def run(source: Path, output: Path, make_pool: Callable[[Setup], Pool], clock: C
 def throughput(source: Path, folder: Path, repeats: int) -> list[dict[str, Any]]:
     """Processes and Ray with one worker and two; settings take turns."""
     pools: dict[tuple[str, int], Callable[[Setup], Pool]] = {
-        ("processes", 1): lambda setup: Processes(setup, 1),
-        ("processes", 2): lambda setup: Processes(setup, 2),
+        ("processes", 1): lambda setup: LocalProcesses(setup, 1),
+        ("processes", 2): lambda setup: LocalProcesses(setup, 2),
         ("Ray", 1): lambda setup: Cluster(setup, LOCAL, 1),
         ("Ray", 2): lambda setup: Cluster(setup, LOCAL, 2),
     }

@@ -116,6 +116,6 @@ def _pool(asked: CorpusOptions, setup: Setup) -> Pool:
         from diffwave.bulk.cluster import Cluster
 
         return Cluster(setup, asked.ray_address, asked.workers)
-    from diffwave.bulk.local_workers import Here, Processes
+    from diffwave.bulk.local_workers import Here, LocalProcesses
 
-    return Here(setup) if asked.workers == 0 else Processes(setup, asked.workers)
+    return Here(setup) if asked.workers == 0 else LocalProcesses(setup, asked.workers)

@@ -48,7 +48,7 @@ class Here:
             self._speaker.close()
 
 
-class Processes:
+class LocalProcesses:
     """Processes of this machine.
 
     Args:

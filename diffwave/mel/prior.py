@@ -1,4 +1,4 @@
-"""The parts of a model put together: how a mel becomes a noise prior.
+"""How a mel becomes a noise prior.
 
 Training and synthesis both build their prior here, from the same mel.
 """

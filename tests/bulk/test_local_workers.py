@@ -14,7 +14,7 @@ import pytest
 
 from bulk_corpus import Watch, are_gone, children, contents, write_recordings
 from bulk_reading import PAUSE, read_and_die, read_slowly
-from diffwave.bulk.local_workers import Processes
+from diffwave.bulk.local_workers import LocalProcesses
 from diffwave.bulk.output_names import BulkError
 
 TESTS = Path(__file__).parents[1]
@@ -29,7 +29,7 @@ def test_a_killed_worker_loses_nothing(speak, tmp_path):
             [worker] = children(os.getpid(), "worker_process")
             os.kill(worker, signal.SIGKILL)
 
-    pool = lambda setup: Processes(setup, 1)  # noqa: E731
+    pool = lambda setup: LocalProcesses(setup, 1)  # noqa: E731
     result = speak(source, tmp_path / "out", pool=pool, read=read_slowly, progress=Watch(kill))
     assert (result["run"]["done"], result["run"]["failed"]) == (6, 0)
     assert contents(tmp_path / "out") == contents(tmp_path / "alone")
@@ -42,7 +42,7 @@ def test_an_input_that_ends_every_process_fails_alone(speak, tmp_path):
     speak(source, tmp_path / "alone")
     # Its name comes in the middle of the order.
     shutil.copy(source / "0/u00.flac", source / "0/deadly.flac")
-    result = speak(source, tmp_path / "out", pool=lambda setup: Processes(setup, 2), read=read_and_die)
+    result = speak(source, tmp_path / "out", pool=lambda setup: LocalProcesses(setup, 2), read=read_and_die)
     assert (result["run"]["done"], result["run"]["failed"]) == (6, 1)
     [failure] = result["corpus"]["failures"]
     assert failure["id"] == "0/deadly"
@@ -53,7 +53,7 @@ def test_an_input_that_ends_every_process_fails_alone(speak, tmp_path):
 
 def test_workers_that_cannot_start_are_one_line(speak, recordings, tmp_path):
     with pytest.raises(BulkError, match="backend triton cannot run here"):
-        speak(recordings, tmp_path / "out", pool=lambda setup: Processes(setup, 1), backend="triton")
+        speak(recordings, tmp_path / "out", pool=lambda setup: LocalProcesses(setup, 1), backend="triton")
     assert children(os.getpid(), "worker_process") == []
 
 
@@ -70,7 +70,7 @@ def test_bytes_are_the_same_with_any_number_of_workers_killed_at_any_moment(spea
                 os.kill(children(os.getpid(), "worker_process")[0], signal.SIGKILL)
 
         watch = Watch(kill)
-        result = speak(source, output, pool=lambda s, n=count: Processes(s, n), read=read_slowly, progress=watch)
+        result = speak(source, output, pool=lambda s, n=count: LocalProcesses(s, n), read=read_slowly, progress=watch)
         assert (result["run"]["done"], result["run"]["failed"]) == (20, 0)
         assert result["run"]["begun_again"] >= 1
         assert contents(output) == contents(tmp_path / "alone")
