@@ -22,8 +22,8 @@ _SMALLEST_FFT = 64
 def unavailable(geometry: FrameGeometry) -> str | None:
     """Why the kernel cannot run here or for these frames, in words; None if it can."""
     size = geometry.n_fft
-    if size < _SMALLEST_FFT or size & (size - 1):
-        return f"expected n_fft to be a power of two from {_SMALLEST_FFT}; got {size}"
+    if size < _SMALLEST_FFT or size % 2 or math.prod(plan(size // 2)) != size // 2:
+        return f"expected n_fft to be even, {_SMALLEST_FFT} or more, with prime factors up to 7; got {size}"
     if min(geometry.padding) < 0:
         return f"expected frames that reach beyond the ends of the signal; got a padding of {geometry.padding}"
     return unavailable_library(_NEEDED, "AVX-512")
@@ -34,8 +34,8 @@ class _Spectrum(ctypes.Structure):
         ("half", ctypes.c_int64),
         ("bands", ctypes.c_int64),
         *((name, ctypes.c_void_p) for name in ("radices", "pass_twiddles", "twiddles", "places", "own", "spread")),
-        ("limit", ctypes.c_float),
-        ("floor", ctypes.c_float),
+        *((name, ctypes.c_float) for name in ("limit", "floor", "ceiling")),
+        ("squared", ctypes.c_int32),
     ]
 
 
@@ -70,13 +70,13 @@ class Filters:
         """From dense matrices.
 
         Args:
-            own: of every bin in the bands, shape ``[M, K]``, float32.
+            own: of every bin's magnitude (or power) in the bands, shape ``[M, K]``, float32.
             spread: of the bands in every bin, shape ``[M, K]``, float32.
 
         Raises:
             ValueError: if a bin touches other bands.
         """
-        return cls(len(own), _shares(own / 2), _shares(spread))  # of magnitudes that are twice as large
+        return cls(len(own), _shares(own / 2), _shares(spread))  # of what is twice as large
 
 
 def _shares(matrix: Tensor) -> Tensor:
@@ -112,10 +112,19 @@ def _tables(n_fft: int) -> _Tables:
 
 
 def plan(size: int) -> list[int]:
-    """Radices whose product is ``size``, a power of two from 32: eights, after as few fours as that takes."""
-    exponent = size.bit_length() - 1
-    fours = {0: 0, 1: 2, 2: 1}[exponent % 3]
-    return [4] * fours + [8] * ((exponent - 2 * fours) // 3)
+    """Radices whose product is ``size``, or its part without prime factors above 7, in few passes.
+
+    Twos are taken in eights, after as few fours as that takes. The last pass needs no twiddles and gets the largest.
+    """
+    twos = _power(size, 2)
+    fours = -twos % 3 if twos > 1 else 0
+    eights, two = divmod(twos - 2 * fours, 3)
+    return sorted([2] * two + [4] * fours + [8] * eights + [odd for odd in (3, 5, 7) for _ in range(_power(size, odd))])
+
+
+def _power(size: int, prime: int) -> int:
+    """How often ``prime`` divides ``size``."""
+    return 0 if size % prime else 1 + _power(size // prime, prime)
 
 
 def _turns(steps: Tensor, size: int) -> Tensor:
@@ -144,18 +153,21 @@ def push(
     momentum: float,
     limit: float,
     floor: float,
+    ceiling: float = math.inf,
+    squared: bool = False,
     hold: Tensor | None = None,
 ) -> Tensor:
-    """Push a waveform towards band magnitudes.
+    """Push a waveform towards bands.
 
     Args:
         wav: shape ``[B, N]``, float32, on the CPU.
-        goal: natural logarithm of the wanted band magnitudes, shape ``[B, F, M]``.
+        goal: natural logarithm of the wanted bands, shape ``[B, F, M]``.
         geometry: frame sizes, for which :func:`unavailable` is None.
         filters: between bins and bands.
         iterations: at least one.
         momentum, limit, hold: see :class:`~diffwave.mel.consistency.MelConsistency`.
-        floor: least band magnitude.
+        floor, ceiling: what bands are clamped to before their logarithm.
+        squared: bands are sums of power; else of magnitudes.
 
     Returns:
         Waveform ``[B, N]``.
@@ -179,7 +191,13 @@ def push(
     tables = _tables(geometry.n_fft)
     pointers = (tables.radices, tables.pass_twiddles, tables.twiddles, tables.places, filters.own, filters.spread)
     spectrum = _Spectrum(
-        geometry.n_fft // 2, filters.bands, *(tensor.data_ptr() for tensor in pointers), limit / math.log(2), floor
+        geometry.n_fft // 2,
+        filters.bands,
+        *(tensor.data_ptr() for tensor in pointers),
+        limit / math.log(2),
+        floor,
+        ceiling,
+        squared,
     )
     task = _Consistency(
         examples,

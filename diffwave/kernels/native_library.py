@@ -13,7 +13,7 @@ from torch import Tensor
 
 from diffwave.kernels.layers import ResidualLayer
 
-_VERSION = 5  # of csrc/, see diffwave_version
+_VERSION = 6  # of csrc/, see diffwave_version
 _MOST_CHANNELS = 256
 _NEEDED = ("avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_bf16")
 

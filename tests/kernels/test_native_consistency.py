@@ -13,13 +13,16 @@ import torch
 from torch import Tensor
 
 from diffwave.config import MelConfig, mel_preset
-from diffwave.dsp.stft import FrameGeometry
+from diffwave.dsp.stft import FrameGeometry, FrameTransform
 from diffwave.kernels import native_consistency, native_library
 from diffwave.mel.consistency import MelConsistency
 from diffwave.mel.spectrogram import MelSpectrogram, spreading
 
 _REASON = native_consistency.unavailable(FrameGeometry(1024, 256, 1024))
 needs_kernel = pytest.mark.skipif(_REASON is not None, reason=f"native consistency: {_REASON}")
+of_two_sizes = pytest.mark.parametrize(
+    "config", [MelConfig(), MelConfig(n_fft=882, win_length=882, hop_length=220)], ids=MelConfig.describe
+)
 
 
 @pytest.fixture(autouse=True)
@@ -97,6 +100,10 @@ def test_what_is_held_is_held_as_in_pytorch(count: int) -> None:
         *(mel_preset(name) for name in ("hifigan-22k", "speecht5-16k")),
         *(MelConfig(n_fft=size, win_length=size, hop_length=size // 4, n_mels=20) for size in (64, 128, 256, 512)),
         *(MelConfig(n_fft=size, win_length=size, hop_length=size // 8) for size in (2048, 4096)),
+        *(MelConfig(n_fft=size, win_length=size, hop_length=size // 4) for size in (1920, 1280, 960, 800, 882, 1764)),
+        MelConfig(n_fft=2048, win_length=1200, hop_length=300),
+        MelConfig(n_fft=1050, win_length=999, hop_length=250, framing="centre"),
+        *(MelConfig(n_fft=size, win_length=size, hop_length=size // 5, n_mels=12) for size in (90, 450)),
         MelConfig(win_length=800, hop_length=200, framing="centre", f_min=300, f_max=5000, stft_normalized=True),
         MelConfig(win_length=601, hop_length=150, mel_scale="htk", mel_norm="none"),
         MelConfig(hop_length=512),
@@ -105,7 +112,7 @@ def test_what_is_held_is_held_as_in_pytorch(count: int) -> None:
         MelConfig(n_fft=64, win_length=60, hop_length=1, n_mels=3),
         MelConfig(n_mels=300),
     ],
-    ids=lambda config: config.describe(),
+    ids=MelConfig.describe,
 )
 def test_any_convention_will_do(config: MelConfig) -> None:
     consistency, frames = make(config), 37
@@ -134,6 +141,36 @@ def test_bands_below_the_floor_count_as_the_floor() -> None:
     goal = torch.full((1, 20, 80), math.log(consistency.mel.config.floor) + 0.3, dtype=torch.float64)
     assert errors(consistency, wav, goal, 1)[0] < 1e-5
     torch.testing.assert_close(1e8 * consistency._push_natively(wav, goal.float(), 1), 1e8 * wav * math.exp(0.3))
+
+
+@needs_kernel
+@of_two_sizes
+@pytest.mark.parametrize("clipped", [False, True])
+@pytest.mark.parametrize("squared", [False, True])
+def test_bands_may_be_of_power_and_have_a_ceiling(config: MelConfig, squared: bool, clipped: bool) -> None:
+    mel, wav, limit, power = MelSpectrogram(config), noise(config, 37, 2), 0.7, 2 if squared else 1
+    bands, bins = mel.filterbank, spreading(mel.filterbank)
+    transform = FrameTransform(mel.geometry, 37, wav.device, torch.float64)
+    spectra = transform.analyse(wav.double())
+    unclipped = spectra.abs() ** power @ bands.double().t()
+    floor, ceiling = unclipped.quantile(0.1).item(), unclipped.quantile(0.8).item() if clipped else math.inf
+    own = unclipped.clamp(floor, ceiling).log()
+    goal = own + torch.linspace(-2, 2, 80) * torch.linspace(-1, 1, 37)[:, None]
+    change = (goal - own).clamp(-power * limit, power * limit)
+    truth = transform.synthesise(spectra * (change @ bins.double() / power).exp())
+    found = native_consistency.push(
+        wav,
+        goal.float(),
+        mel.geometry,
+        native_consistency.Filters.of(bands, bins),
+        iterations=1,
+        momentum=0.0,
+        limit=limit,
+        floor=floor,
+        ceiling=ceiling,
+        squared=squared,
+    )
+    assert float((found - truth).abs().max() / truth.square().mean().sqrt()) < 1e-5
 
 
 @needs_kernel
@@ -171,9 +208,10 @@ def test_many_iterations_come_as_close_to_the_mel() -> None:
 
 
 @needs_kernel
-def test_neither_the_batch_nor_the_threads_change_a_bit() -> None:
-    consistency = make()
-    config, frames = consistency.mel.config, 75
+@of_two_sizes
+def test_neither_the_batch_nor_the_threads_change_a_bit(config: MelConfig) -> None:
+    consistency = make(config)
+    frames = 75
     wav = noise(config, frames, 3)
     goal = goal_of(consistency, noise(config, frames, 3, seed=1)).float()
     together = consistency._push_natively(wav, goal, 9)
@@ -219,12 +257,13 @@ def test_calls_from_several_threads_do_not_mix() -> None:
 
 
 @needs_kernel
-def test_silence_stays_silence_and_what_is_not_a_number_stays_in_sight() -> None:
-    consistency = make()
-    wav = torch.zeros(1, 40 * 256)
-    goal = goal_of(consistency, noise(consistency.mel.config, 40)).float()
+@of_two_sizes
+def test_silence_stays_silence_and_what_is_not_a_number_stays_in_sight(config: MelConfig) -> None:
+    consistency = make(config)
+    wav = torch.zeros(1, 40 * config.hop_length)
+    goal = goal_of(consistency, noise(config, 40)).float()
     assert torch.equal(consistency._push_natively(wav, goal, 30), wav)
-    wav[0, 256:] = 1e-42  # denormal
+    wav[0, config.hop_length :] = 1e-42  # denormal
     assert bool(consistency._push_natively(wav, goal, 30).isfinite().all())
     wav = noise(consistency.mel.config, 40)
     for spoilt in (wav, goal):
@@ -319,13 +358,14 @@ def test_gradients_flow() -> None:
 
 
 def test_other_transforms_are_left_to_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = MelConfig(n_fft=1000, win_length=1000, hop_length=250)
+    config = MelConfig(n_fft=1012, win_length=1012, hop_length=253)
     consistency = make(config)
     spy = Spy(consistency, monkeypatch)
     consistency(noise(config, 5), consistency.mel(noise(config, 5, seed=1)), 1)
     assert spy.taken == ["_push"]
-    assert "power of two from 64; got 1000" in str(native_consistency.unavailable(consistency.mel.geometry))
-    assert "got 32" in str(native_consistency.unavailable(FrameGeometry(32, 8, 32)))
+    for size in (1012, 743, 105, 32, 0):
+        reason = native_consistency.unavailable(FrameGeometry(size, 8, size))
+        assert reason == f"expected n_fft to be even, 64 or more, with prime factors up to 7; got {size}"
     assert "padding of (512, -88)" in str(native_consistency.unavailable(FrameGeometry(1024, 600, 1024, "centre")))
 
 
@@ -358,9 +398,9 @@ def test_filters_with_other_shapes_are_refused() -> None:
         native_consistency.Filters.of(matrix, matrix)
 
 
-@pytest.mark.parametrize("size", [32, 64, 128, 256, 512, 1024, 2048, 4096])
+@pytest.mark.parametrize("size", [32, 64, 128, 256, 512, 1024, 2048, 4096, 960, 640, 400, 600, 441, 882, 45])
 def test_passes_make_up_the_transform(size: int) -> None:
     radices = native_consistency.plan(size)
     assert math.prod(radices) == size
-    assert set(radices) <= {4, 8}
+    assert set(radices) <= ({2, 3, 4, 5, 7, 8} if size & (size - 1) else {4, 8})
     assert sorted(native_consistency._places(size, radices).tolist()) == list(range(size))

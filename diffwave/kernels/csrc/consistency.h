@@ -1,4 +1,4 @@
-/* Mel consistency, all iterations: see diffwave/consistency.py for what it is.
+/* Mel consistency, all iterations: see diffwave/mel/consistency.py for what it is.
  *
  * An example's frames are divided into blocks of sixteen. A block adds its corrected frames up by itself ("piece");
  * when all are done, every sample is summed over the pieces that cover it, from left to right. So neither the threads
@@ -57,7 +57,9 @@ static int64_t consistency_bytes(const Consistency *c) {
 
 /* Windowed frames side by side; lanes beyond the last frame repeat it, and nobody reads them. */
 static void load_frames(const Consistency *c, const float *from, int64_t count, float *z) {
-    for (int64_t t = 0; t < c->fft; t += LANES) {
+    for (int64_t next = 0; next < c->fft; next += LANES) {
+        /* At the end some are loaded once more, so that nothing beyond is touched. */
+        const int64_t t = next < c->fft - LANES ? next : c->fft - LANES;
         Vec v[LANES];
 #pragma GCC unroll 16
         for (int r = 0; r < LANES; r++) v[r] = _mm512_loadu_ps(from + (r < count ? r : count - 1) * c->hop + t);
@@ -67,20 +69,29 @@ static void load_frames(const Consistency *c, const float *from, int64_t count, 
     }
 }
 
+/* Sixteen samples of every frame from `t` on, without the first `done`. */
+INLINE void add_samples(const Consistency *c, const float *z, int64_t t, int64_t done, int64_t count, float *piece) {
+    Vec v[LANES];
+#pragma GCC unroll 16
+    for (int r = 0; r < LANES; r++) {
+        v[r] = _mm512_load_ps(z + (t + r) * LANES) * all(c->synthesis[t + r]);
+        if (r < done) v[r] = _mm512_setzero_ps();
+    }
+    transpose(v);
+#pragma GCC unroll 16
+    for (int r = 0; r < LANES; r++) {
+        float *to = piece + r * c->hop + t;
+        if (r < count) _mm512_storeu_ps(to, _mm512_loadu_ps(to) + v[r]);
+    }
+}
+
 /* Windowed frames, added up where they belong. */
 static void add_frames(const Consistency *c, const float *z, int64_t count, float *piece) {
+    const int64_t last = c->fft - LANES;
+    int64_t t = 0;
     memset(piece, 0, (size_t)piece_of(c) * sizeof(float));
-    for (int64_t t = 0; t < c->fft; t += LANES) {
-        Vec v[LANES];
-#pragma GCC unroll 16
-        for (int r = 0; r < LANES; r++) v[r] = _mm512_load_ps(z + (t + r) * LANES) * all(c->synthesis[t + r]);
-        transpose(v);
-#pragma GCC unroll 16
-        for (int r = 0; r < LANES; r++) {
-            float *to = piece + r * c->hop + t;
-            if (r < count) _mm512_storeu_ps(to, _mm512_loadu_ps(to) + v[r]);
-        }
-    }
+    for (; t <= last; t += LANES) add_samples(c, z, t, 0, count, piece);
+    if (t < c->fft) add_samples(c, z, last, t - last, count, piece);
 }
 
 /* Pass one: a block of frames from `moved` to `pieces`. */

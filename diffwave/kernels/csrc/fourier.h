@@ -1,4 +1,4 @@
-/* Complex Fourier transforms of a power of two of values, sixteen at once, in place.
+/* Complex Fourier transforms of a number of values with small prime factors, sixteen at once, in place.
  *
  * Forwards with decimation in frequency: values in order, spectrum in the order of its reversed digits. Backwards the
  * same passes are undone in reverse (decimation in time), so nothing is ever put in order. Radix 8 takes few passes
@@ -16,8 +16,8 @@ typedef struct {
     Vec re, im;
 } Complex;
 
-/* Radices of the passes, 4 or 8, and their twiddles e^(-2 pi i j p / size) for j = 0, 1, ... and p = 1 ... radix - 1,
- * one pass after the other. */
+/* Radices of the passes (2, 3, 4, 5, 7 or 8), and their twiddles e^(-2 pi i j p / size) for j = 0, 1, ... and
+ * p = 1 ... radix - 1, one pass after the other. */
 typedef struct {
     const int32_t *radices;
     const float *twiddles;
@@ -80,6 +80,48 @@ INLINE void transform8(Complex a[8], const int back) {
     join(even3, turned, 1, &a[3], &a[7]);
 }
 
+/* Three, five or seven values: terms q and radix - q have the same cosine, and opposite sines. */
+INLINE void transform_odd(Complex *a, const int radix, const int back) {
+    /* Of 2 pi j / radix. */
+    static const float cosines[][7] = {
+        {1, -0.5f, -0.5f},
+        {1, 0.30901699f, -0.80901699f, -0.80901699f, 0.30901699f},
+        {1, 0.62348980f, -0.22252093f, -0.90096887f, -0.90096887f, -0.22252093f, 0.62348980f},
+    };
+    static const float sines[][7] = {
+        {0, 0.86602540f, -0.86602540f},
+        {0, 0.95105652f, 0.58778525f, -0.58778525f, -0.95105652f},
+        {0, 0.78183148f, 0.97492791f, 0.43388374f, -0.43388374f, -0.97492791f, -0.78183148f},
+    };
+    const int pairs = radix / 2;
+    const Complex first = a[0];
+    Complex sums[4], differences[4];
+#pragma GCC unroll 3
+    for (int q = 1; q <= pairs; q++) {
+        sums[q] = plus(a[q], a[radix - q]);
+        differences[q] = minus(a[q], a[radix - q]);
+        a[0] = plus(a[0], sums[q]);
+    }
+#pragma GCC unroll 3
+    for (int p = 1; p <= pairs; p++) {
+        Complex even = first, odd = {_mm512_setzero_ps(), _mm512_setzero_ps()};
+#pragma GCC unroll 3
+        for (int q = 1; q <= pairs; q++) {
+            const Vec cosine = all(cosines[pairs - 1][p * q % radix]), sine = all(sines[pairs - 1][p * q % radix]);
+            even = (Complex){even.re + cosine * sums[q].re, even.im + cosine * sums[q].im};
+            odd = (Complex){odd.re + sine * differences[q].re, odd.im + sine * differences[q].im};
+        }
+        a[p] = back ? plus_i(even, odd) : minus_i(even, odd);
+        a[radix - p] = back ? minus_i(even, odd) : plus_i(even, odd);
+    }
+}
+
+INLINE void transform2(Complex *a, Complex *b) {
+    const Complex sum = plus(*a, *b);
+    *b = minus(*a, *b);
+    *a = sum;
+}
+
 /* One pass over radix * step values. `turn`: with twiddles. */
 INLINE void pass(float *z, int64_t step, const float *twiddles, const int radix, const int back, const int turn) {
     for (int64_t j = 0; j < step; j++, z += 2 * LANES, twiddles += 2 * (radix - 1)) {
@@ -90,7 +132,9 @@ INLINE void pass(float *z, int64_t step, const float *twiddles, const int radix,
             if (back && turn && q) a[q] = twiddle(a[q], twiddles + 2 * (q - 1), 1);
         }
         if (radix == 8) transform8(a, back);
-        else transform4(&a[0], &a[1], &a[2], &a[3], back);
+        else if (radix == 4) transform4(&a[0], &a[1], &a[2], &a[3], back);
+        else if (radix == 2) transform2(&a[0], &a[1]);
+        else transform_odd(a, radix, back);
 #pragma GCC unroll 8
         for (int q = 0; q < radix; q++) {
             if (!back && turn && q) a[q] = twiddle(a[q], twiddles + 2 * (q - 1), 0);
@@ -99,21 +143,29 @@ INLINE void pass(float *z, int64_t step, const float *twiddles, const int radix,
     }
 }
 
+typedef void (*Pass)(float *, int64_t, const float *);
+
 #define DEFINE_PASS(NAME, RADIX, BACK)                                                                                 \
     static void NAME(float *z, int64_t step, const float *twiddles) {                                                  \
         if (step == 1) pass(z, 1, twiddles, RADIX, BACK, 0);                                                           \
         else pass(z, step, twiddles, RADIX, BACK, 1);                                                                  \
     }
-DEFINE_PASS(forward4, 4, 0)
-DEFINE_PASS(forward8, 8, 0)
-DEFINE_PASS(back4, 4, 1)
-DEFINE_PASS(back8, 8, 1)
+#define DEFINE_PASSES(RADIX)                                                                                           \
+    DEFINE_PASS(forward##RADIX, RADIX, 0)                                                                              \
+    DEFINE_PASS(back##RADIX, RADIX, 1)
+DEFINE_PASSES(2)
+DEFINE_PASSES(3)
+DEFINE_PASSES(4)
+DEFINE_PASSES(5)
+DEFINE_PASSES(7)
+DEFINE_PASSES(8)
 
 /* Passes from this one on, over `size` values. */
 static void transform(Passes passes, float *z, int64_t size, int back) {
+    static const Pass runs[2][9] = {{0, 0, forward2, forward3, forward4, forward5, 0, forward7, forward8},
+                                    {0, 0, back2, back3, back4, back5, 0, back7, back8}};
     const int64_t radix = passes.radices[0], step = size / radix;
-    void (*const runs[2][2])(float *, int64_t, const float *) = {{forward4, forward8}, {back4, back8}};
-    void (*const run)(float *, int64_t, const float *) = runs[back][radix == 8];
+    const Pass run = runs[back][radix];
     const Passes rest = {passes.radices + 1, passes.twiddles + 2 * (radix - 1) * step};
     if (!back) run(z, step, passes.twiddles);
     if (step > 1)

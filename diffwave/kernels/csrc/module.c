@@ -12,7 +12,7 @@
 #include "consistency.h"
 
 /* Raised with every change of a structure or a meaning: a library that was built from other sources is not used. */
-int64_t diffwave_version(void) { return 5; }
+int64_t diffwave_version(void) { return 6; }
 
 /* GOMP_parallel, omp_get_thread_num and omp_get_num_threads of the library that PyTorch uses; or three times NULL. */
 void diffwave_use_openmp(void *parallel, void *thread, void *threads) {

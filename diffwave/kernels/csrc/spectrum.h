@@ -24,9 +24,11 @@ typedef struct {
     Passes passes;
     const float *twiddles;    /* W^k, k = 0 ... h / 2, each the real part and the imaginary part */
     const int32_t *places;    /* [h], where bin k is found */
-    const Share *own;         /* [h + 1], of magnitudes 2 |X| in band magnitudes */
+    const Share *own;         /* [h + 1], of 2 |X|, or 2 |X|^2, in bands */
     const Share *spread;      /* [h + 1], of bands' corrections in a bin's */
-    float limit, floor;       /* of a correction, in powers of two; of a band magnitude */
+    float limit;              /* of a bin's correction, in powers of two */
+    float floor, ceiling;     /* of a band */
+    int32_t squared;          /* whether bands are of power; else of magnitude */
 } Spectrum;
 
 typedef struct {
@@ -51,37 +53,51 @@ INLINE Couple fetch_couple(const Spectrum *s, const float *z, int64_t k) {
     return (Couple){fetch(z + 2 * LANES * s->places[k]), fetch(z + 2 * LANES * s->places[s->half - k])};
 }
 
-INLINE void add_bin(const Share *share, Vec magnitude, float *bands) {
+INLINE void add_bin(const Share *share, Vec size, float *bands) {
     float *at = bands + LANES * share->band;
-    _mm512_store_ps(at, _mm512_fmadd_ps(all(share->first), magnitude, _mm512_load_ps(at)));
-    _mm512_store_ps(at + LANES, _mm512_fmadd_ps(all(share->second), magnitude, _mm512_load_ps(at + LANES)));
+    _mm512_store_ps(at, _mm512_fmadd_ps(all(share->first), size, _mm512_load_ps(at)));
+    _mm512_store_ps(at + LANES, _mm512_fmadd_ps(all(share->second), size, _mm512_load_ps(at + LANES)));
 }
 
-INLINE Vec magnitude(Complex x) { return _mm512_sqrt_ps(x.re * x.re + x.im * x.im); }
+INLINE Complex scaled(Complex a, Vec by) { return (Complex){a.re * by, a.im * by}; }
 
-/* Band magnitudes [M + 1][16] of transforms. */
-static void sum_bands(const Spectrum *s, const float *z, float *bands) {
+/* 2 |X|, or 2 |X|^2 if bands are of power, of 2 X. */
+INLINE Vec size_of(Complex x, const int squared) {
+    const Vec power = x.re * x.re + x.im * x.im;
+    if (squared) return power * all(0.5f);
+    return _mm512_sqrt_ps(power);
+}
+
+INLINE void add_bins(const Spectrum *s, const float *z, float *bands, const int squared) {
     const int64_t h = s->half;
-    for (int64_t i = 0; i <= s->bands; i++) _mm512_store_ps(bands + LANES * i, _mm512_setzero_ps());
-    /* The two real bins share a place, and the one in the middle is its own partner. */
-    Complex ends = fetch(z), middle = fetch(z + 2 * LANES * s->places[h / 2]);
-    add_bin(s->own, _mm512_abs_ps(ends.re + ends.im) * all(2), bands);
-    add_bin(s->own + h, _mm512_abs_ps(ends.re - ends.im) * all(2), bands);
-    add_bin(s->own + h / 2, magnitude(middle) * all(2), bands);
-    for (int64_t k = 1; k < h / 2; k++) {
+    const Vec zero = _mm512_setzero_ps();
+    for (int64_t i = 0; i <= s->bands; i++) _mm512_store_ps(bands + LANES * i, zero);
+    /* The two real bins share a place, and one in the middle, if there is one, is its own partner. */
+    Complex ends = scaled(fetch(z), all(2)), middle = scaled(fetch(z + 2 * LANES * s->places[h / 2]), all(2));
+    add_bin(s->own, size_of((Complex){ends.re + ends.im, zero}, squared), bands);
+    add_bin(s->own + h, size_of((Complex){ends.re - ends.im, zero}, squared), bands);
+    if (h % 2 == 0) add_bin(s->own + h / 2, size_of(middle, squared), bands);
+    for (int64_t k = 1; 2 * k < h; k++) {
         Couple x = separate(fetch_couple(s, z, k), s->twiddles + 2 * k);
-        add_bin(s->own + k, magnitude(x.low), bands);
-        add_bin(s->own + h - k, magnitude(x.high), bands);
+        add_bin(s->own + k, size_of(x.low, squared), bands);
+        add_bin(s->own + h - k, size_of(x.high, squared), bands);
     }
 }
 
-/* From band magnitudes to log2 of their corrections, given log2 of the goal [M][16]. */
+/* Bands [M + 1][16] of transforms. */
+static void sum_bands(const Spectrum *s, const float *z, float *bands) {
+    if (s->squared) add_bins(s, z, bands, 1);
+    else add_bins(s, z, bands, 0);
+}
+
+/* From bands to log2 of their magnitudes' corrections, given log2 of the goal [M][16]. */
 static void find_corrections(const Spectrum *s, const float *goal, float *bands) {
-    const Vec most = all(s->limit), least = all(-s->limit), floor = all(s->floor);
+    const Vec most = all(s->limit), least = all(-s->limit), floor = all(s->floor), ceiling = all(s->ceiling);
+    const Vec root = all(s->squared ? 0.5f : 1);
     for (int64_t i = 0; i < s->bands; i++) {
-        Vec own = log2_lanes(_mm512_max_ps(floor, _mm512_load_ps(bands + LANES * i)));
-        Vec change = _mm512_loadu_ps(goal + LANES * i) - own;
         /* The second operand is returned if it is NaN. */
+        Vec own = _mm512_min_ps(ceiling, _mm512_max_ps(floor, _mm512_load_ps(bands + LANES * i)));
+        Vec change = (_mm512_loadu_ps(goal + LANES * i) - log2_lanes(own)) * root;
         _mm512_store_ps(bands + LANES * i, _mm512_max_ps(least, _mm512_min_ps(most, change)));
     }
 }
@@ -91,18 +107,18 @@ INLINE Vec factor(const Share *share, const float *bands) {
     return exp2_lanes(all(share->first) * _mm512_load_ps(at) + all(share->second) * _mm512_load_ps(at + LANES));
 }
 
-INLINE Complex scaled(Complex a, Vec by) { return (Complex){a.re * by, a.im * by}; }
-
 /* Multiply all bins by 2^correction; transforms come out 4 times as large. */
 static void correct_bins(const Spectrum *s, const float *bands, float *z) {
     const int64_t h = s->half;
-    float *ends = z, *middle = z + 2 * LANES * s->places[h / 2];
-    Complex a = fetch(ends);
-    Vec first = (a.re + a.im) * factor(s->spread, bands) * all(2);
-    Vec last = (a.re - a.im) * factor(s->spread + h, bands) * all(2);
-    put(ends, (Complex){first + last, first - last});
-    put(middle, scaled(fetch(middle), factor(s->spread + h / 2, bands) * all(4)));
-    for (int64_t k = 1; k < h / 2; k++) {
+    Complex ends = fetch(z);
+    Vec first = (ends.re + ends.im) * factor(s->spread, bands) * all(2);
+    Vec last = (ends.re - ends.im) * factor(s->spread + h, bands) * all(2);
+    put(z, (Complex){first + last, first - last});
+    if (h % 2 == 0) {
+        float *middle = z + 2 * LANES * s->places[h / 2];
+        put(middle, scaled(fetch(middle), factor(s->spread + h / 2, bands) * all(4)));
+    }
+    for (int64_t k = 1; 2 * k < h; k++) {
         Couple x = separate(fetch_couple(s, z, k), s->twiddles + 2 * k);
         x.low = scaled(x.low, factor(s->spread + k, bands));
         x.high = scaled(x.high, factor(s->spread + h - k, bands));
