@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from diffwave.checkpoint.folder import DEFAULT, CheckpointError, checkpoint_folder, load_checkpoint
-from diffwave.config import AS_TRAINED, ModelConfig, SynthesisOptions
+from diffwave.config import AS_TRAINED, MelConfig, MelConvention, ModelConfig, SynthesisOptions, mel_convention
 from diffwave.devices import in_pieces, pick_device
-from diffwave.diffusion import DiffusionProcess, NoiseSchedule, Prior
+from diffwave.diffusion import DiffusionProcess, NoiseSchedule
 from diffwave.kernels.dispatch import choose
-from diffwave.mel.consistency import MelConsistency
+from diffwave.mel.consistency import check_speakable
+from diffwave.mel.conversion import Conversion, converts
 from diffwave.mel.parts import mel_parts
 from diffwave.mel.spectrogram import MelSpectrogram, MelWarning
 from diffwave.network.protocol import VocoderModel
@@ -53,8 +54,11 @@ class Vocoder:
             (GPU); ``auto`` is the kernel made for the device, or the reference where that cannot run.
         precision: ``float32``, ``bfloat16``, or ``auto``: what the backend is fastest in.
         graphs: on a GPU, record the sampler as a CUDA graph when a length comes up again (``synthesis.graphs``).
+        mel: convention of the mels that it is to speak, and the rate to speak at: a name of ``diffwave mels``, the path
+            of a JSON file, or a :class:`~diffwave.config.MelConfig`; the checkpoint's own if None.
 
     Raises:
+        ConfigError: for an unknown convention, or one that cannot be spoken.
         BackendError: if a backend is named that cannot run on the device, or not in the precision that is named.
 
     ``backend`` and ``precision`` tell what was chosen; ``options`` are how it speaks unless told otherwise.
@@ -74,6 +78,7 @@ class Vocoder:
         backend: str = "auto",
         precision: str = "auto",
         graphs: bool = True,
+        mel: MelConvention | MelConfig | str | Path | None = None,
     ) -> None:
         self.device = pick_device(device) if isinstance(device, str) else device
         self.config: ModelConfig = checkpoint.config
@@ -83,12 +88,13 @@ class Vocoder:
         self.precision = choice.precision
         self.network = checkpoint.build(self.device, choice.backend)
         self.refiner = checkpoint.build_refiner(self.device)
-        self.front_end = MelSpectrogram(self.config.mel).to(self.device)
+        self._own = MelSpectrogram(self.config.mel).to(self.device)
         self.schedule = NoiseSchedule.from_config(self.config.diffusion)
         self.process = DiffusionProcess(self.schedule, self.config.network.parameterization)
         self.options = AS_TRAINED
         self._denoiser = Denoiser.on(self.device, self.network, self.process, choice)
         self._graphs = Graphs.on(self.device, self._denoiser) if graphs and self.device.type == "cuda" else None
+        self._take(self.config.mel if mel is None else mel)
 
     @classmethod
     def from_pretrained(
@@ -98,12 +104,13 @@ class Vocoder:
         backend: str = "auto",
         precision: str = "auto",
         graphs: bool = True,
+        mel: MelConvention | MelConfig | str | Path | None = None,
     ) -> Vocoder:
         """Load a checkpoint folder, or one that the package ships.
 
         Args:
             name_or_path: ``default``, ``10ms``, or a folder with ``model.safetensors`` and ``config.json``.
-            device, backend, precision, graphs: see :class:`Vocoder`.
+            device, backend, precision, graphs, mel: see :class:`Vocoder`.
 
         Raises:
             CheckpointError: if there is no such checkpoint or it is damaged.
@@ -113,7 +120,7 @@ class Vocoder:
         folder = checkpoint_folder(name_or_path)
         checkpoint = load_checkpoint(folder)
         try:
-            return cls(checkpoint, device, backend, precision, graphs)
+            return cls(checkpoint, device, backend, precision, graphs, mel)
         except CheckpointError as error:
             raise CheckpointError(f"{folder}: {error}") from None
 
@@ -123,14 +130,26 @@ class Vocoder:
         return self.network.backend.name
 
     @property
+    def notes(self) -> list[str]:
+        """What is done to mels of the convention before the network speaks, in words; empty for its own."""
+        own, theirs = self._own.config, self.front_end.config
+        if self.front_end is self._own:
+            return []
+        if self._convert is not None:
+            return [f"values: written as {own.log}, floor {own.floor:g}"]
+        edge = f"above {own.sample_rate / 2:g} Hz the mel alone speaks"
+        above = [edge] if theirs.sample_rate > own.sample_rate else []
+        return [f"through a consistent waveform to the network's mel of {own.sample_rate} Hz", *above]
+
+    @property
     def sample_rate(self) -> int:
         """Of the waveforms, in Hz."""
-        return self.config.mel.sample_rate
+        return self.front_end.config.sample_rate
 
     @property
     def hop_length(self) -> int:
         """Samples per mel frame."""
-        return self.config.mel.hop_length
+        return self.front_end.config.hop_length
 
     @torch.inference_mode()
     def mel(self, wav: Tensor) -> Tensor:
@@ -167,18 +186,34 @@ class Vocoder:
         other.options = options
         return other
 
+    def with_mel(self, mel: MelConvention | MelConfig | str | Path) -> Vocoder:
+        """The same vocoder for mels of another convention; networks are shared.
+
+        Raises:
+            ConfigError: for an unknown convention, or one that cannot be spoken.
+        """
+        other = copy.copy(self)
+        other._take(mel)
+        return other
+
+    def _take(self, mel: MelConvention | MelConfig | str | Path) -> None:
+        """Make a convention the one of the mels to come."""
+        theirs, own = mel_convention(mel), self._own
+        if theirs.mel != own.config:
+            check_speakable(theirs)
+        self.convention = theirs
+        self.front_end = own if theirs.mel == own.config else MelSpectrogram(theirs.mel).to(self.device)
+        same = self.front_end is not own and converts(theirs.mel, own.config)
+        self._convert = Conversion(self.front_end, own) if same else None
+
     def resolve(self, options: SynthesisOptions | None = None) -> ResolvedSynthesis:
         """What options come to with this model; its own way if none are given.
 
         Raises:
-            ValueError: for an impossible number of steps, an unknown sampler or place, refinements without a refiner,
-                or consistency with mels whose logarithm cannot be undone.
+            ValueError: for an impossible number of steps, an unknown sampler or place, or refinements that cannot be.
         """
         wanted = self.options if options is None else options
-        resolved = resolve(wanted, self.config.sampling, self.schedule, self.refiner is not None)
-        if resolved.sampling.consistency_iterations:
-            MelConsistency(self.front_end)
-        return resolved
+        return resolve(wanted, self.config.sampling, self.schedule, self.refiner is not None)
 
     def record(self, resolved: ResolvedSynthesis) -> dict[str, Any]:
         """What outputs depend on beside checkpoint and mel, ready for JSON."""
@@ -218,8 +253,7 @@ class Vocoder:
         def run(piece: Sequence[Tensor]) -> list[Tensor]:
             examples = torch.cat(list(piece))
             if callback is not None:
-                shown = _as_waveforms(callback, synthesis.prior(examples))
-                return synthesis.speak([examples], callback=shown)
+                return synthesis.speak([examples], callback=callback)
             [wavs] = synthesis.whole([examples])
             return [wavs] if len(piece) == 1 else list(wavs.unsqueeze(1))
 
@@ -287,22 +321,24 @@ class Vocoder:
         for mel in mels:
             if not isinstance(mel, Tensor) or mel.ndim != 2:
                 got = f"shape {list(mel.shape)}" if isinstance(mel, Tensor) else _kind(mel)
-                raise ValueError(f"stream: expected parts of a mel [{self.config.mel.n_mels} bands, frames]; got {got}")
+                raise ValueError(
+                    f"stream: expected parts of a mel [{self.front_end.config.n_mels} bands, frames]; got {got}"
+                )
             part = mel.unsqueeze(0).to(self.device, torch.float32)
             if part.shape[-1]:
                 self.front_end.check_range(part)
-                part = self.front_end.within_limits(part)
-                yield part
+                yield self._heard(part)
             if frames < _ENOUGH_FRAMES <= frames + part.shape[-1]:
                 self._checked(torch.cat([*head, part], dim=-1))
             if frames < _ENOUGH_FRAMES:
                 head.append(part)
             frames += part.shape[-1]
         if frames == 0:
-            raise ValueError(f"stream: expected a mel [{self.config.mel.n_mels} bands, frames]; got no frames")
+            raise ValueError(f"stream: expected a mel [{self.front_end.config.n_mels} bands, frames]; got no frames")
 
     def _synthesis(self, options: SynthesisOptions) -> Synthesis:
-        model = (self._denoiser, self.front_end, self.config.diffusion)
+        heard = self.front_end if self._convert is None else self._own
+        model = (self._denoiser, heard, self._own, self.config.diffusion)
         return Synthesis(*model, self.resolve(options), self.refiner, self._graphs)
 
     def _checked(self, mel: Tensor) -> Tensor:
@@ -312,7 +348,12 @@ class Vocoder:
             self.front_end.check_convention(mel)
         except ValueError as error:
             warnings.warn(str(error), MelWarning, stacklevel=4)  # past the wrapper of `choosing`
-        return self.front_end.within_limits(mel)
+        return self._heard(mel)
+
+    def _heard(self, mel: Tensor) -> Tensor:
+        """A mel in range ``[..., M, F]`` as it is synthesized."""
+        within = self.front_end.within_limits(mel)
+        return within if self._convert is None else self._convert(within)
 
     def _release(self) -> bool:
         """Give back the memory of recorded graphs; false if there are none."""
@@ -328,17 +369,6 @@ class Vocoder:
             f"expected what fits into the memory of {self.device}; got {seconds:.1f} s, a mel of shape "
             f"{list(mel.shape)}: cut it into shorter pieces, or use a device with more memory"
         )
-
-
-def _as_waveforms(callback: StepCallback | None, prior: Prior) -> StepCallback | None:
-    """A callback that is shown waveforms instead of what the diffusion runs on."""
-    if callback is None:
-        return None
-
-    def shown(index: int, state: Tensor, clean: Tensor) -> None:
-        callback(index, prior.color(state), prior.color(clean))
-
-    return shown
 
 
 def _kind(value: object) -> str:

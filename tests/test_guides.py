@@ -15,7 +15,7 @@ import torch
 
 from diffwave.cli.listen import COMMANDS as LISTEN
 from diffwave.cli.main import COMMANDS
-from diffwave.config import MEL_PRESETS
+from diffwave.config import CONVENTIONS
 from diffwave.config.composing import compose_config
 from diffwave.config.sampling import SAMPLERS
 from diffwave.mel.spectrogram import MelWarning
@@ -100,7 +100,7 @@ def test_path_exists(page: str, path: str) -> None:
 
 def test_every_sampler_and_preset_is_named() -> None:
     named = set(re.findall(r"`([^`\n]+)`", PAGES["docs/synthesize.md"]))
-    assert named >= {*SAMPLERS, *MEL_PRESETS}
+    assert named >= {*SAMPLERS, *CONVENTIONS}
 
 
 def resolve(name: str) -> object:

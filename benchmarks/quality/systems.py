@@ -6,7 +6,7 @@ import re
 import shlex
 from dataclasses import dataclass
 
-from diffwave.config import MEL_PRESETS, MelConfig, ModelConfig, SamplingConfig
+from diffwave.config import CONVENTIONS, MelConfig, ModelConfig, SamplingConfig
 from diffwave.config.sampling import SAMPLERS
 from diffwave.mel.baseline import GRIFFIN_LIM, MEL_CONSISTENCY
 
@@ -60,9 +60,9 @@ def all_iterations(sampling: SamplingConfig, steps: int) -> int:
 
 def preset_of(mel: MelConfig) -> str:
     """What ``diffwave baseline`` calls a convention; raises ValueError if it has no name."""
-    names = [name for name, preset in MEL_PRESETS.items() if preset == mel]
+    names = [name for name, convention in CONVENTIONS.items() if convention.mel == mel]
     if not names:
-        raise ValueError(f"expected a mel of one of {', '.join(MEL_PRESETS)}, for the floors; got {mel.describe()}")
+        raise ValueError(f"expected a mel of one of {', '.join(CONVENTIONS)}, for the floors; got {mel.describe()}")
     return names[0]
 
 

@@ -1,18 +1,14 @@
 """Other TTS frameworks speak through the vocoder: one short file for each.
 
-An adapter takes the mels that a framework's acoustic model makes, converts them to the vocoder's own convention, and
-stands where the framework has its vocoder. What cannot be converted is refused when the adapter is made, and mels whose
-values cannot be of the stated convention when they come.
+An adapter takes the mels that a framework's acoustic model makes and stands where the framework has its vocoder. Mels
+whose values cannot be of the stated convention are refused when they come.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from diffwave.adapters.adapter import Adapter
-from diffwave.adapters.comparison import ConventionError
-from diffwave.adapters.convention import CONVENTIONS, MelConvention, mel_convention
-from diffwave.adapters.conversion import MelValueError
+from diffwave.adapters.adapter import Adapter, MelValueError
 from diffwave.adapters.coqui import CoquiVocoder, coqui_convention
 from diffwave.adapters.espnet import EspnetVocoder, espnet_convention
 from diffwave.adapters.hifigan import HifiGanVocoder
@@ -21,6 +17,7 @@ from diffwave.adapters.speechbrain import SpeechBrainVocoder
 from diffwave.adapters.statistics_file import read_statistics
 from diffwave.adapters.transformers import TransformersVocoder, speecht5_convention
 from diffwave.adapters.vocos import VocosVocoder
+from diffwave.config import CONVENTIONS, MelConvention, mel_convention
 
 if TYPE_CHECKING:
     from diffwave.adapters.torchaudio import TorchaudioVocoder
@@ -28,7 +25,6 @@ if TYPE_CHECKING:
 __all__ = [
     "CONVENTIONS",
     "Adapter",
-    "ConventionError",
     "CoquiVocoder",
     "EspnetVocoder",
     "HifiGanVocoder",

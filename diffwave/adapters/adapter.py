@@ -6,18 +6,21 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from diffwave.adapters.convention import MelConvention, mel_convention
-from diffwave.adapters.conversion import MelConversion, MelValueError
 from diffwave.adapters.padded import speak, valid_frames
-from diffwave.config import MelConfig
+from diffwave.config import MelConfig, MelConvention
 from diffwave.config.checks import one_of
 from diffwave.mel.spectrogram import MelWarning
 from diffwave.vocoder import Vocoder
+
+
+class MelValueError(ValueError):
+    """A mel whose numbers cannot be of the convention that was stated."""
 
 
 class Adapter:
@@ -25,18 +28,17 @@ class Adapter:
 
     Args:
         vocoder: who speaks.
-        convention: of the mels that will come: a name of :data:`~diffwave.adapters.CONVENTIONS`, or one of your own;
-            the framework's usual one if not given.
+        convention: of the mels that will come: a name of ``diffwave mels``, the path of a JSON file, or one of your
+            own; the framework's usual one if not given.
         steps, seed, consistency: see :class:`~diffwave.config.SynthesisOptions`; TTS code does not know of them. The
             other choices are those of ``vocoder.with_options``.
         on_doubt: ``refuse`` or ``warn`` of a mel that is possible but does not look like one of the convention.
 
     Raises:
-        ConventionError: if such mels cannot be converted to the vocoder's; both conventions are in the message.
-        ConfigError: for an unknown name.
+        ConfigError: for an unknown name, or a convention that cannot be spoken.
         ValueError: for an impossible number of steps or iterations.
 
-    ``notes`` tell what is converted.
+    ``notes`` tell what is done to the mels.
     """
 
     usual_convention = ""
@@ -44,7 +46,7 @@ class Adapter:
     def __init__(
         self,
         vocoder: Vocoder,
-        convention: MelConvention | MelConfig | str = "",
+        convention: MelConvention | MelConfig | str | Path = "",
         steps: int | str | None = None,
         seed: int = 0,
         consistency: int | None = None,
@@ -53,7 +55,7 @@ class Adapter:
         one_of("on_doubt", on_doubt, ("refuse", "warn"))
         own = vocoder.options
         # Raises now, not when the first mel comes, if the options cannot be.
-        self.vocoder = vocoder.with_options(
+        self.vocoder = vocoder.with_mel(convention or self.usual_convention).with_options(
             replace(
                 own,
                 steps=own.steps if steps is None else steps,
@@ -61,16 +63,14 @@ class Adapter:
                 consistency=own.consistency if consistency is None else consistency,
             )
         )
-        named = convention or self.usual_convention
-        stated = MelConvention(named) if isinstance(named, MelConfig) else named
-        self.convention = mel_convention(stated) if isinstance(stated, str) else stated
-        self._conversion = MelConversion(self.convention, vocoder.config.mel)
+        self.convention = self.vocoder.convention
         self._on_doubt = on_doubt
 
     @property
     def notes(self) -> list[str]:
-        """What is converted on the way, in words; empty if the mels are the vocoder's own."""
-        return list(self._conversion.notes)
+        """What is done to the mels on the way, in words; empty if they are the network's own."""
+        turned = ["axes: turned"] if self.convention.axes == "frames-first" else []
+        return [*turned, *self.vocoder.notes]
 
     @property
     def sample_rate(self) -> int:
@@ -109,14 +109,14 @@ class Adapter:
             )
         return self
 
-    def convert(self, mels: Tensor) -> Tensor:
-        """Mels of the convention as mels of the vocoder.
+    def read(self, mels: Tensor) -> Tensor:
+        """Mels of the convention as the vocoder takes them.
 
         Args:
             mels: one, or a batch, with the axes of the convention.
 
         Returns:
-            Shape ``[B, M, F]``; frame ``i`` stays frame ``i``, also where the framing differs.
+            Shape ``[B, M, F]``.
 
         Raises:
             MelValueError: if they cannot be of the convention, or do not look like it (see ``on_doubt``).
@@ -124,9 +124,38 @@ class Adapter:
         Warns:
             MelWarning: of the latter, with ``on_doubt="warn"``.
         """
-        nepers = self._conversion.read(mels)
-        self._doubt(nepers)
-        return self._conversion.write(nepers).to(self.device)
+        batch = self._turned(mels)
+        front_end = self.vocoder.front_end
+        try:
+            front_end.check_range(batch)
+        except ValueError as error:
+            raise MelValueError(str(error)) from None
+        for mel in batch.unsqueeze(1):
+            try:
+                front_end.check_convention(mel)
+            except ValueError as error:
+                if self._on_doubt == "refuse":
+                    raise MelValueError(f'{error} (on_doubt="warn" lets it pass)') from None
+                warnings.warn(str(error), MelWarning, stacklevel=4)
+        return batch.float().to(self.device)
+
+    def _turned(self, mels: Tensor) -> Tensor:
+        """``[B, M, F]``, whatever the axes."""
+        bands = self.convention.mel.n_mels
+        turned = self.convention.axes == "frames-first"
+        axes = f"[frames, {bands} bands]" if turned else f"[{bands} bands, frames]"
+        expected = f"expected {self.convention.name} mels {axes}, {self.convention.mel.log}"
+        if not isinstance(mels, Tensor) or not mels.is_floating_point() or mels.layout != torch.strided:
+            kind = str(mels.dtype) if isinstance(mels, Tensor) else type(mels).__name__
+            raise MelValueError(f"{expected}, a tensor of floats; got {kind}")
+        batch = mels.detach().unsqueeze(0) if mels.ndim == 2 else mels.detach()
+        if batch.ndim != 3 or batch.numel() == 0:
+            raise MelValueError(f"{expected}; got shape {list(mels.shape)}")
+        first = batch.transpose(1, 2) if turned else batch
+        if first.shape[1] != bands:
+            swapped = " (transposed?)" if first.shape[2] == bands else ""
+            raise MelValueError(f"{expected}; got shape {list(mels.shape)}{swapped}")
+        return first
 
     def waveforms(self, mels: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Synthesize mels of the convention.
@@ -140,18 +169,18 @@ class Adapter:
             (None without ``lengths``).
 
         Raises:
-            MelValueError, ValueError, MemoryError: see :meth:`convert` and
+            MelValueError, ValueError, MemoryError: see :meth:`read` and
                 :meth:`~diffwave.vocoder.Vocoder.synthesize`.
         """
         if lengths is None:
-            return speak(self, self.convert(mels))
+            return speak(self, self.read(mels))
         axis = 1 if self.convention.axes == "frames-first" else 2
         if mels.ndim != 3:
             raise ValueError(f"lengths: expected a batch of mels with them; got shape {list(mels.shape)}")
         longest = mels.shape[axis]
         frames = valid_frames(longest, len(mels), lengths)
         alone = [mel.narrow(axis - 1, 0, count) for mel, count in zip(mels, frames, strict=True)]
-        converted = [self.convert(mel)[0] for mel in alone]
+        converted = [self.read(mel)[0] for mel in alone]
         padded = torch.stack([F.pad(mel, (0, longest - mel.shape[1])) for mel in converted])
         return speak(self, padded, lengths)
 
@@ -164,44 +193,21 @@ class Adapter:
         return self.waveforms(mel.unsqueeze(0) if isinstance(mel, Tensor) else mel)[0][0]
 
     def synthesize(self, mel: Tensor) -> Tensor:
-        """Mels of the vocoder, ``[B, M, F]``, to waveforms ``[B, N]``, the framing's shift undone."""
+        """Mels ``[B, M, F]`` to waveforms ``[B, N]``."""
         with self._quiet():
-            wavs = self.vocoder.synthesize(self._padded(mel))
-        return self._cut(wavs, mel.shape[-1])
+            return self.vocoder.synthesize(mel)
 
     def synthesize_batch(self, mels: list[Tensor]) -> list[Tensor]:
-        """Mels of the vocoder, ``[M, F_i]``, to waveforms, each as if it were alone."""
-        longer = [self._padded(mel) for mel in mels]
+        """Mels ``[M, F_i]`` to waveforms, each as if it were alone."""
         with self._quiet():
-            wavs = self.vocoder.synthesize_batch(longer)
-        return [self._cut(wav, mel.shape[-1]) for wav, mel in zip(wavs, mels, strict=True)]
+            return self.vocoder.synthesize_batch(mels)
 
     @contextmanager
     def _quiet(self) -> Iterator[None]:
-        """Keep the vocoder from saying again what ``convert`` has warned of."""
+        """Keep the vocoder from saying again what ``read`` has warned of."""
         if self._on_doubt != "warn":
             yield
             return
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", MelWarning)
             yield
-
-    def _padded(self, mel: Tensor) -> Tensor:
-        """One frame more where the waveform will be cut: after the end if the mel's frames are early, else before."""
-        if not self._conversion.shift:
-            return mel
-        if self.convention.mel.framing == "centre":
-            return torch.cat([mel, mel[..., -1:]], dim=-1)
-        return torch.cat([mel[..., :1], mel], dim=-1)
-
-    def _cut(self, wav: Tensor, frames: int) -> Tensor:
-        start = self._conversion.shift
-        return wav[..., start : start + frames * self.hop_length]
-
-    def _doubt(self, nepers: Tensor) -> None:
-        for mel in nepers.unsqueeze(1):
-            reason = self._conversion.doubt(mel)
-            if reason and self._on_doubt == "refuse":
-                raise MelValueError(f'{reason} (on_doubt="warn" lets it pass)')
-            if reason:
-                warnings.warn(reason, MelWarning, stacklevel=4)

@@ -8,8 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from diffwave.adapters.adapter import Adapter
-from diffwave.adapters.convention import MelConvention
-from diffwave.config import ConfigError, MelConfig
+from diffwave.config import ConfigError, MelConfig, MelConvention
 from diffwave.vocoder import Vocoder
 
 
@@ -37,8 +36,7 @@ def plug_into(synthesizer: Any, vocoder: Vocoder) -> CoquiVocoder:
         vocoder: who speaks.
 
     Raises:
-        ConventionError: if the TTS model's mels cannot be converted.
-        ConfigError: if it makes no mels, or such as cannot be written down here.
+        ConfigError: if it makes no mels, or such as cannot be written down or spoken.
     """
     processor = getattr(synthesizer.tts_model, "ap", None)
     if processor is None:
@@ -65,6 +63,9 @@ def coqui_convention(audio: Any) -> MelConvention:
     """
     if audio.preemphasis:
         raise ConfigError(f"audio.preemphasis: expected 0, it cannot be undone in a mel; got {audio.preemphasis}")
+    kind = _logarithm(audio) if audio.do_amp_to_db_mel else "linear"
+    # spec_gain * log: "decibels" are log10 in units of 1 / 20.
+    mean, scale = _statistics(audio, unit=1 / float(audio.spec_gain) if audio.do_amp_to_db_mel else 1.0)
     mel = MelConfig(
         sample_rate=audio.sample_rate,
         n_fft=audio.fft_size,
@@ -74,14 +75,12 @@ def coqui_convention(audio: Any) -> MelConvention:
         f_min=float(audio.mel_fmin or 0),
         f_max=float(audio.mel_fmax or audio.sample_rate / 2),
         framing="centre",
+        log=kind,
         floor=_floor(audio),
+        mean=mean,
+        scale=scale,
     )
-    if not audio.do_amp_to_db_mel:
-        mean, scale = _statistics(audio, unit=1.0)
-        return MelConvention(mel, "linear", mean=mean, scale=scale, name="Coqui")
-    # spec_gain * log: "decibels" are log10 in units of 1 / 20.
-    mean, scale = _statistics(audio, unit=1 / float(audio.spec_gain))
-    return MelConvention(mel, _logarithm(audio), mean=mean, scale=scale, name="Coqui")
+    return MelConvention(mel, "Coqui")
 
 
 def _logarithm(audio: Any) -> str:

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from diffwave.adapters.adapter import Adapter
-from diffwave.adapters.convention import MelConvention
-from diffwave.config import ConfigError, MelConfig
+from diffwave.config import ConfigError, MelConfig, MelConvention
 
 _LOGARITHMS = {10.0: "log10", 2.0: "log2", None: "ln"}
 
@@ -45,7 +44,7 @@ class EspnetVocoder(Adapter):
         Raises:
             ValueError: with ``normalize_before`` and a convention whose mels are standardised.
         """
-        if normalize_before and self.convention.standardised:
+        if normalize_before and self.convention.mel.standardised:
             raise ValueError(
                 "normalize_before: expected mels that are standardised, as the convention says; state one without mean "
                 "and scale"
@@ -72,7 +71,6 @@ def espnet_convention(feats_extract: Any, normalize: Any = None) -> MelConventio
             "expected a centred STFT with a Hann window, not normalised, and logarithms of base 10, 2 or e; got "
             f"window {stft.window}, center={stft.center}, normalized={stft.normalized}, log_base={logmel.log_base}"
         )
-    kind = _LOGARITHMS[logmel.log_base]
     mel = MelConfig(
         sample_rate=rate,
         n_fft=stft.n_fft,
@@ -83,10 +81,10 @@ def espnet_convention(feats_extract: Any, normalize: Any = None) -> MelConventio
         f_max=float(options["fmax"]),
         mel_scale="htk" if options["htk"] else "slaney",
         framing="centre",
-        log="log10" if kind == "log10" else "ln",
+        log=_LOGARITHMS[logmel.log_base],
         floor=1e-10,
     )
-    convention = MelConvention(mel, kind, "frames-first", name="ESPnet")
+    convention = MelConvention(mel, "ESPnet", "frames-first")
     if normalize is None:
         return convention
     return convention.with_statistics(normalize.mean, normalize.std)

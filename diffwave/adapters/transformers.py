@@ -10,8 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from diffwave.adapters.adapter import Adapter
-from diffwave.adapters.convention import MelConvention
-from diffwave.config import MelConfig
+from diffwave.config import MelConfig, MelConvention
 
 
 class TransformersVocoder(Adapter):

@@ -12,7 +12,7 @@ from diffwave.terminal.arguments import CommandParser, count_argument, path_argu
 
 def parser() -> argparse.ArgumentParser:
     """The command's arguments."""
-    from diffwave.config import MEL_PRESETS
+    from diffwave.config import CONVENTIONS
 
     result = CommandParser(prog="diffwave baseline", description=__doc__)
     add = result.add_argument
@@ -21,7 +21,7 @@ def parser() -> argparse.ArgumentParser:
     choices = "griffin-lim: librosa's; mel-consistency: white noise pushed towards the mel; copy: the recordings"
     add("--system", choices=SYSTEMS, required=True, help=choices)
     add("--iterations", type=count_argument, default=60, metavar="N", help="of the first two (default: 60)")
-    add("--mel", choices=sorted(MEL_PRESETS), default="default", help="convention of the mel (default: default)")
+    add("--mel", choices=sorted(CONVENTIONS), default="default", help="convention of the mel (default: default)")
     add("--force", action="store_true", help="replace outputs that exist")
     add("--json", action="store_true", help="print the results as JSON")
     return result

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def parser() -> argparse.ArgumentParser:
     """The command's arguments."""
-    from diffwave.config import MEL_PRESETS
+    from diffwave.config import CONVENTIONS
     from diffwave.evaluation.evaluate import EvaluationSettings as Own
 
     result = CommandParser(
@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     floor = f"utterances of the floor (default: {Own.floor}); 0: none"
     add("--floor", type=count_argument, default=Own.floor, metavar="N", help=floor)
     mels = "convention of the floor's mels (default: the one that the systems' records name, or else default)"
-    add("--mel", choices=sorted(MEL_PRESETS), help=mels)
+    add("--mel", choices=sorted(CONVENTIONS), help=mels)
     add("--common", action="store_true", help="leave out recordings that some system has no audio of")
     add("--resample", action="store_true", help="compare files of different sample rates, at 16 kHz")
     add(

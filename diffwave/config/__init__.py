@@ -9,17 +9,9 @@ came.
 """
 
 from diffwave.config.checks import ConfigError, require
-from diffwave.config.model import (
-    BASE,
-    LARGE,
-    MEL_PRESETS,
-    DiffusionConfig,
-    MelConfig,
-    ModelConfig,
-    NetworkConfig,
-    mel_preset,
-    preset_name,
-)
+from diffwave.config.conventions import CONVENTIONS, MelConvention, convention_name, mel_convention, mel_preset
+from diffwave.config.mel import MelConfig
+from diffwave.config.model import BASE, LARGE, DiffusionConfig, ModelConfig, NetworkConfig
 from diffwave.config.refiner import RefinerConfig
 from diffwave.config.sampling import SamplingConfig
 from diffwave.config.synthesis import AS_TRAINED, SynthesisOptions
@@ -28,12 +20,13 @@ from diffwave.config.training import DataConfig, OptimizationConfig, TrainingCon
 __all__ = [
     "AS_TRAINED",
     "BASE",
+    "CONVENTIONS",
     "LARGE",
-    "MEL_PRESETS",
     "ConfigError",
     "DataConfig",
     "DiffusionConfig",
     "MelConfig",
+    "MelConvention",
     "ModelConfig",
     "NetworkConfig",
     "OptimizationConfig",
@@ -41,7 +34,8 @@ __all__ = [
     "SamplingConfig",
     "SynthesisOptions",
     "TrainingConfig",
+    "convention_name",
+    "mel_convention",
     "mel_preset",
-    "preset_name",
     "require",
 ]

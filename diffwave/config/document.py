@@ -8,7 +8,7 @@ import types
 import typing
 from typing import Any, TypeVar
 
-from diffwave.config import ConfigError, require
+from diffwave.config.checks import ConfigError, require
 
 T = TypeVar("T")
 
@@ -45,9 +45,9 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
         require(isinstance(value, dict), f"{name}: expected settings in braces; got {value!r}")
         return from_dict(typing.cast(type, hint), value, name + ".")
     origin = typing.get_origin(hint)
-    if origin is list:
-        require(isinstance(value, list), f"{name}: expected a list; got {value!r}")
-        (inner,) = typing.get_args(hint)
+    if origin in (list, tuple):
+        require(isinstance(value, list | tuple), f"{name}: expected a list; got {value!r}")
+        inner = typing.get_args(hint)[0]
         return [_convert(inner, item, f"{name}[{i}]") for i, item in enumerate(value)]
     if origin is dict:
         require(isinstance(value, dict), f"{name}: expected settings in braces; got {value!r}")

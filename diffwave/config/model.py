@@ -1,118 +1,16 @@
-"""Settings of a model: mel front end, network, diffusion and sampling.
+"""Settings of a model: network, diffusion, and with mel, refiner and sampling all that a checkpoint stores.
 
-``ModelConfig`` is everything that synthesis needs and is what a checkpoint stores.
+``ModelConfig`` is everything that synthesis needs.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from diffwave.config.checks import ConfigError, one_of, require
+from diffwave.config.checks import one_of, require
+from diffwave.config.mel import MelConfig
 from diffwave.config.refiner import RefinerConfig
 from diffwave.config.sampling import SamplingConfig
-
-
-@dataclass(frozen=True)
-class MelConfig:
-    """How a waveform becomes a mel spectrogram; two models can share mels only if all of it agrees.
-
-    Args:
-        sample_rate: in Hz.
-        n_fft, win_length, hop_length: frame geometry, in samples.
-        n_mels: number of mel bands ``M``.
-        f_min, f_max: edges of the filterbank, in Hz.
-        mel_scale: ``slaney`` (librosa's default) or ``htk``.
-        mel_norm: ``slaney`` (triangles of equal area) or ``none`` (triangles of equal height).
-        framing: where frame ``i`` is centred: ``hop`` at ``(i + 1/2) hop`` (HiFi-GAN: reflect padding of
-            ``(n_fft - hop) / 2``), ``centre`` at ``i hop`` (librosa's ``center=True``; the extra last
-            frame is dropped). Both give exactly ``F = N / hop_length`` frames.
-        magnitude_epsilon: added to the squared magnitude under the root (HiFi-GAN: 1e-9).
-        stft_normalized: divide the STFT by the root of the window's energy (torch's ``normalized``).
-        log: ``ln``, ``log10`` or ``db01`` (``20 log10``, then shifted and clipped to ``[0, 1]`` as
-            lmnt-com/diffwave does).
-        floor: smallest mel magnitude before the logarithm.
-    """
-
-    sample_rate: int = 16000
-    n_fft: int = 1024
-    win_length: int = 1024
-    hop_length: int = 256
-    n_mels: int = 80
-    f_min: float = 0.0
-    f_max: float = 8000.0
-    mel_scale: str = "slaney"
-    mel_norm: str = "slaney"
-    framing: str = "hop"
-    magnitude_epsilon: float = 0.0
-    stft_normalized: bool = False
-    log: str = "ln"
-    floor: float = 1e-5
-
-    def __post_init__(self) -> None:
-        one_of("mel.mel_scale", self.mel_scale, ("slaney", "htk"))
-        one_of("mel.mel_norm", self.mel_norm, ("slaney", "none"))
-        one_of("mel.framing", self.framing, ("hop", "centre"))
-        one_of("mel.log", self.log, ("ln", "log10", "db01"))
-        require(
-            0 < self.hop_length <= self.win_length <= self.n_fft,
-            "mel: expected 0 < hop_length <= win_length <= n_fft; got "
-            f"hop_length={self.hop_length}, win_length={self.win_length}, n_fft={self.n_fft}",
-        )
-        require(
-            0 <= self.f_min < self.f_max <= self.sample_rate / 2,
-            "mel: expected 0 <= f_min < f_max <= sample_rate / 2; got "
-            f"f_min={self.f_min}, f_max={self.f_max}, sample_rate={self.sample_rate}",
-        )
-        require(self.n_mels > 0, f"mel.n_mels must be positive; got {self.n_mels}")
-        require(self.floor > 0, f"mel.floor must be positive; got {self.floor}")
-
-    def describe(self) -> str:
-        """One line with what a person compares first."""
-        return (
-            f"{self.sample_rate} Hz, {self.n_fft}/{self.hop_length}/{self.win_length}, "
-            f"{self.n_mels} {self.mel_scale} bands {self.f_min:g}-{self.f_max:g} Hz, "
-            f"{self.log} (floor {self.floor:g}), {self.framing} framing"
-        )
-
-
-MEL_PRESETS: dict[str, MelConfig] = {
-    "default": MelConfig(),
-    # Frames about as short and bands as narrow as at 24 kHz (BigVGAN, Vocos: 43 ms every 11 ms, 100 bands).
-    "10ms": MelConfig(win_length=640, hop_length=160, n_mels=100),
-    # jik876/hifi-gan config_v1.json and meldataset.py; also BigVGAN 22k, NeMo, Matcha-TTS.
-    "hifigan-22k": MelConfig(sample_rate=22050, magnitude_epsilon=1e-9),
-    # lmnt-com/diffwave preprocess.py: torchaudio MelSpectrogram(power=1, normalized=True), HTK, no norm.
-    "lmnt-22k": MelConfig(
-        sample_rate=22050,
-        f_min=20.0,
-        f_max=11025.0,
-        mel_scale="htk",
-        mel_norm="none",
-        framing="centre",
-        stft_normalized=True,
-        log="db01",
-    ),
-    # speechbrain's DiffWave recipe for LJSpeech: lobes.models.HifiGAN.mel_spectrogram, torchaudio's center=True.
-    "speechbrain-22k": MelConfig(sample_rate=22050, framing="centre"),
-    # transformers SpeechT5FeatureExtractor: log10, floor 1e-10, 80-7600 Hz, center=True.
-    "speecht5-16k": MelConfig(f_min=80.0, f_max=7600.0, framing="centre", log="log10", floor=1e-10),
-}
-
-
-def mel_preset(name: str) -> MelConfig:
-    """Return the mel convention called ``name``.
-
-    Raises:
-        ConfigError: for an unknown name; the message lists the known ones.
-    """
-    if name not in MEL_PRESETS:
-        raise ConfigError(f"mel preset must be one of {', '.join(MEL_PRESETS)}; got {name!r}")
-    return MEL_PRESETS[name]
-
-
-def preset_name(mel: MelConfig) -> str:
-    """The name of the preset that a convention is; ``other`` if it is none."""
-    return next((name for name, preset in MEL_PRESETS.items() if preset == mel), "other")
 
 
 @dataclass(frozen=True)
@@ -244,23 +142,14 @@ class ModelConfig:
             f"mel.hop_length must be a multiple of network.squeeze; got hop_length={hop}, squeeze={squeeze}",
         )
         require(
-            self.diffusion.prior == "standard" or self.mel.log != "db01",
-            f"diffusion.prior={self.diffusion.prior} needs a mel whose logarithm can be undone; "
-            "mel.log=db01 is clipped",
-        )
-        require(
-            self.sampling.consistency_iterations == 0 or self.mel.log != "db01",
-            "sampling.consistency_iterations needs a mel whose logarithm can be undone; mel.log=db01 is clipped",
-        )
-        require(
             self.sampling.refinements == 0 or bool(self.refiner.dilations),
             f"sampling.refinements={self.sampling.refinements} needs a refiner; refiner.dilations is empty",
         )
         require(
             not self.refiner.dilations
-            or (self.mel.log != "db01" and not any(n % 2 for n in (self.mel.n_fft, self.mel.hop_length))),
-            "refiner: expected a mel whose logarithm can be undone and whose frames can be halved; got "
-            f"mel.log={self.mel.log}, n_fft={self.mel.n_fft}, hop_length={self.mel.hop_length}",
+            or not any(n % 2 for n in (self.mel.n_fft, self.mel.win_length, self.mel.hop_length)),
+            "refiner: expected a mel whose frames can be halved; got "
+            f"n_fft={self.mel.n_fft}, win_length={self.mel.win_length}, hop_length={self.mel.hop_length}",
         )
         last = self.diffusion.steps - 1
         for name, steps in self.sampling.all_schedules():

@@ -94,11 +94,11 @@ def _outputs(
     recordings: Iterable[tuple[str, Path]], output: Path, settings: BaselineSettings
 ) -> Iterator[Result | str]:
     """What was written, or why not, one recording after the other."""
-    from diffwave.config import MEL_PRESETS
+    from diffwave.config import CONVENTIONS
     from diffwave.mel.consistency import MelConsistency
     from diffwave.mel.spectrogram import MelSpectrogram
 
-    front_end = MelSpectrogram(MEL_PRESETS[settings.mel])
+    front_end = MelSpectrogram(CONVENTIONS[settings.mel].mel)
     try:
         MelConsistency(front_end)
     except ValueError as error:

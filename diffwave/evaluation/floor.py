@@ -18,10 +18,10 @@ NOT_MADE = f"no recording of up to {_LONGEST:g} s could be used to make one"
 
 def floor_preset(name: object) -> str:
     """The preset of mels that a floor of ``name``'s starts from: itself, or ``default`` where there can be none."""
-    from diffwave.config import MEL_PRESETS
+    from diffwave.config import CONVENTIONS
 
     # From a logarithm that is clipped no waveform can be found.
-    known = isinstance(name, str) and name in MEL_PRESETS and MEL_PRESETS[name].log != "db01"
+    known = isinstance(name, str) and name in CONVENTIONS
     return str(name) if known else "default"
 
 

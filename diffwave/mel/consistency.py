@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from diffwave.config import MelConfig
+from diffwave.config import MelConfig, MelConvention, require
 from diffwave.dsp.stft import FrameTransform, count_frames
 from diffwave.kernels import native_consistency
+from diffwave.mel.coverage import Coverage, cover
+from diffwave.mel.logarithms import to_nepers
 from diffwave.mel.spectrogram import MelSpectrogram, spreading
 
 # For a waveform that has its phases already; more would carry away what a network has put in place.
 MOMENTUM = 0.9
 # From noise, more gets further in 60 iterations and more.
 MOMENTUM_FROM_NOISE = 0.99
+LEAST_RATE = 8000  # telephone speech
 
 
 class MelConsistency(nn.Module):
@@ -39,8 +43,6 @@ class MelConsistency(nn.Module):
         self, mel: MelSpectrogram, momentum: float = MOMENTUM, limit: float = 2.0, strength: float = 1.0
     ) -> None:
         super().__init__()
-        if mel.config.log == "db01":
-            raise ValueError("MelConsistency needs a mel whose logarithm can be undone; db01 is clipped")
         if not 0 <= momentum < 1:
             raise ValueError(f"MelConsistency: momentum must be in [0, 1); got {momentum}")
         if not 0 < strength <= 1:
@@ -62,7 +64,8 @@ class MelConsistency(nn.Module):
             ValueError: if ``N`` is not a positive multiple of the hop.
         """
         frames = count_frames(wav, self.mel.geometry)
-        goal = self.mel.expand(target).clamp_min(self.mel.config.floor).log().transpose(1, 2)  # [B, F, M]
+        goal = self.mel.expand(target).clamp_min(self.mel.config.floor).log().transpose(1, 2)
+        goal = _coverage(self.mel.config).complete(goal)  # [B, F, M']
         if iterations > 0 and self._suits_kernel(wav, goal, frames):
             return self._push_natively(wav, goal, iterations, hold)
         return self._push(wav, goal, frames, iterations, hold)
@@ -73,8 +76,10 @@ class MelConsistency(nn.Module):
             return False
         if any(tensor.device.type != "cpu" or tensor.dtype != torch.float32 for tensor in (wav, goal)):
             return False
-        if wav.ndim != 2 or goal.shape != (len(wav), frames, self.mel.config.n_mels) or len(wav) == 0:
+        if wav.ndim != 2 or goal.shape[:2] != (len(wav), frames) or len(wav) == 0:
             return False  # shapes that broadcast, or do not fit
+        if self.mel.of_power or self.mel.config.log == "db01":
+            return False
         return native_consistency.unavailable(self.mel.geometry) is None
 
     def _push_natively(self, wav: Tensor, goal: Tensor, iterations: int, hold: Tensor | None = None) -> Tensor:
@@ -93,8 +98,9 @@ class MelConsistency(nn.Module):
     def _push(self, wav: Tensor, goal: Tensor, frames: int, iterations: int, hold: Tensor | None = None) -> Tensor:
         """All iterations in PyTorch, which defines what they are."""
         transform = FrameTransform(self.mel.geometry, frames, wav.device, wav.dtype)
-        weights = self.mel.filterbank.to(wav.dtype)
-        bands, bins = weights.t() * _scale(self.mel.config, transform.window), self.strength * spreading(weights)
+        weights = _coverage(self.mel.config).filterbank.to(wav)
+        scale, bins = _scale(self.mel.config, transform.window), self.strength * spreading(weights)
+        bands = weights.t() * (scale**2 if self.mel.of_power else scale)
         projected, moved = wav, wav
         for _ in range(iterations):
             last, projected = projected, self._project(moved, goal, transform, bands, bins)
@@ -108,14 +114,32 @@ class MelConsistency(nn.Module):
 
         Args:
             wav: to be corrected.
-            goal: log of the wanted band magnitudes, shape ``[B, F, M]``.
+            goal: log of the wanted sums of bands, shape ``[B, F, M']``.
             transform: to frames and back.
-            bands, bins: from bins to bands ``[K, M]``, and from bands to bins ``[M, K]``.
+            bands, bins: from bins to bands ``[K, M']``, and from bands to bins ``[M', K]``.
         """
         spectra = transform.analyse(wav)
-        own = torch.linalg.vector_norm(torch.view_as_real(spectra), dim=-1) @ bands  # [B, F, M]
-        change = (goal - own.clamp_min(self.mel.config.floor).log()).clamp(-self.limit, self.limit)
+        magnitude = torch.linalg.vector_norm(torch.view_as_real(spectra), dim=-1)
+        own = (magnitude.square() if self.mel.of_power else magnitude) @ bands  # [B, F, M']
+        # Of power, a logarithm is twice as large as that of the magnitude that is corrected.
+        power = 1 + self.mel.of_power
+        change = goal - own.clamp(self.mel.config.floor, _ceiling(self.mel.config)).log()
+        change = change.clamp(-power * self.limit, power * self.limit) / power
         return transform.synthesise(spectra * (change @ bins).exp())
+
+
+def check_speakable(convention: MelConvention) -> None:
+    """Refuse a convention that no waveform can be found for.
+
+    Raises:
+        ConfigError: for a rate below 8 kHz, or frames that hardly overlap.
+    """
+    mel, name = convention.mel, convention.name
+    require(mel.sample_rate >= LEAST_RATE, f"mel {name}: expected at least {LEAST_RATE} Hz; got {mel.sample_rate}")
+    require(
+        2 * mel.hop_length <= mel.win_length,
+        f"mel {name}: expected a hop of at most half the window; got {mel.hop_length} and {mel.win_length} samples",
+    )
 
 
 def held(wav: Tensor, given: Tensor, hold: Tensor) -> Tensor:
@@ -164,9 +188,19 @@ def _scale(config: MelConfig, window: Tensor) -> Tensor | float:
     return window.square().sum().rsqrt() if config.stft_normalized else 1.0
 
 
-@functools.lru_cache(maxsize=8)
+def _ceiling(config: MelConfig) -> float:
+    """The largest sum that a convention can write down: what is louder need not be made softer."""
+    return math.exp(float(to_nepers(torch.tensor(1.0), "db01"))) if config.log == "db01" else math.inf
+
+
+@functools.lru_cache(maxsize=32)
+def _coverage(config: MelConfig) -> Coverage:
+    return cover(config)
+
+
+@functools.lru_cache(maxsize=32)
 def _filters(config: MelConfig, strength: float) -> native_consistency.Filters:
     """For the kernel; they take about as long to make as an iteration."""
-    mel = MelSpectrogram(config)
-    window = mel.geometry.window(torch.device("cpu"))
-    return native_consistency.Filters.of(mel.filterbank * _scale(config, window), strength * spreading(mel.filterbank))
+    weights = _coverage(config).filterbank
+    window = MelSpectrogram(config).geometry.window(torch.device("cpu"))
+    return native_consistency.Filters.of(weights * _scale(config, window), strength * spreading(weights))

@@ -27,22 +27,28 @@ LOGARITHMS = {
 
 
 def compress(magnitude: Tensor, kind: str) -> Tensor:
-    """Positive magnitudes to ``ln``, ``log10`` or ``db01``; any shape."""
+    """Positive magnitudes to one of :data:`LOGARITHMS`, or ``linear``, which leaves them; any shape."""
+    if kind == "linear":
+        return magnitude
     if kind == "ln":
         return magnitude.log()
+    if kind == "log2":
+        return magnitude.log2()
     if kind == "log10":
         return magnitude.log10()
-    decibel = 20 * magnitude.log10() - _DB_REFERENCE
-    return ((decibel + _DB_RANGE) / _DB_RANGE).clamp(0, 1)
+    decibel = 20 * magnitude.log10()
+    return decibel if kind == "db" else ((decibel - _DB_REFERENCE + _DB_RANGE) / _DB_RANGE).clamp(0, 1)
 
 
 def expand(values: Tensor, kind: str) -> Tensor:
     """Undo :func:`compress`; what was clipped stays at the limit."""
+    if kind == "linear":
+        return values
     if kind == "ln":
         return values.exp()
-    if kind == "log10":
-        return torch.pow(10.0, values)
-    return torch.pow(10.0, (values * _DB_RANGE - _DB_RANGE + _DB_REFERENCE) / 20)
+    if kind in ("log2", "log10"):
+        return torch.pow(2.0 if kind == "log2" else 10.0, values)
+    return torch.pow(10.0, (values if kind == "db" else values * _DB_RANGE - _DB_RANGE + _DB_REFERENCE) / 20)
 
 
 def to_nepers(values: Tensor, kind: str) -> Tensor:

@@ -7,6 +7,7 @@ One front end serves training, synthesis and evaluation, on the device of its in
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -52,15 +53,40 @@ class MelSpectrogram(nn.Module):
             window = self.geometry.window(wav.device, wav.dtype)
             spectrum = spectrum / window.square().sum().sqrt()
         power = spectrum.real.square() + spectrum.imag.square() + self.config.magnitude_epsilon
-        return self.compress(self.filterbank.to(power.dtype) @ power.sqrt())
+        return self.compress(self.filterbank.to(power.dtype) @ (power if self.of_power else power.sqrt()))
 
-    def compress(self, magnitude: Tensor) -> Tensor:
-        """Mel magnitudes to the convention's logarithm; any shape."""
-        return compress(magnitude.clamp_min(self.config.floor), self.config.log)
+    @property
+    def of_power(self) -> bool:
+        """Whether bands add up the power of the spectrum."""
+        return self.config.spectrum == "power"
+
+    def compress(self, sums: Tensor) -> Tensor:
+        """Sums of bands ``[..., M, F]`` to the convention's numbers."""
+        config = self.config
+        values = compress(sums + config.floor if config.floor_added else sums.clamp_min(config.floor), config.log)
+        return self.standardise(values)
 
     def expand(self, mel: Tensor) -> Tensor:
-        """Undo :meth:`compress` (what was clipped stays at the limit); any shape."""
-        return expand(mel, self.config.log)
+        """Undo :meth:`compress` (what was clipped stays at the limit), ``[..., M, F]``."""
+        sums = expand(self.destandardise(mel), self.config.log)
+        return (sums - self.config.floor).clamp_min(0) if self.config.floor_added else sums
+
+    def standardise(self, values: Tensor) -> Tensor:
+        """Logarithms ``[..., M, F]`` to what the convention makes of them by its mean and scale."""
+        if self.config.mean:
+            values = values - _column(self.config.mean, values)
+        return values / _column(self.config.scale, values) if self.config.scale else values
+
+    def destandardise(self, mel: Tensor) -> Tensor:
+        """Undo :meth:`standardise`."""
+        if self.config.scale:
+            mel = mel * _column(self.config.scale, mel)
+        return mel + _column(self.config.mean, mel) if self.config.mean else mel
+
+    def nepers(self, mel: Tensor) -> Tensor:
+        """Natural logarithms of the magnitudes that a mel stands for, ``[..., M, F]``."""
+        nepers = to_nepers(self.destandardise(mel), self.config.log)
+        return nepers / 2 if self.of_power else nepers
 
     def envelope(self, mel: Tensor) -> Tensor:
         """Smooth STFT magnitude ``[B, K, F]`` that has this log-mel, ``K = n_fft / 2 + 1``.
@@ -70,6 +96,8 @@ class MelSpectrogram(nn.Module):
         """
         weights = self.filterbank.to(mel.dtype)
         mean = self.expand(mel) / weights.sum(dim=1, keepdim=True).clamp_min(1e-8)  # [B, M, F]
+        if self.of_power:
+            mean = mean.sqrt()
         return spreading(weights).t() @ mean
 
     def check(self, mel: Tensor) -> None:
@@ -106,18 +134,22 @@ class MelSpectrogram(nn.Module):
         if not bool(torch.isfinite(mel).all()):
             raise ValueError(f"{expected}; got NaN or infinite values")
         low, high = self.limits()
-        smallest, largest = float(mel.min()), float(mel.max())
-        slope, _ = LOGARITHMS[config.log]
+        values = self.destandardise(mel)
+        smallest, largest = float(values.min()), float(values.max())
+        slope, _ = LOGARITHMS.get(config.log, (0.0, 0.0))
         if smallest < low - OVERSHOOT * slope or largest > high + OVERSHOOT * slope * (config.log == "db01"):
+            undone = ", mean and scale undone," * config.standardised
             raise ValueError(
-                f"{expected}, values in [{low:.2f}, {high:.2f}]; got values in "
+                f"{expected}, values{undone} in [{low:.2f}, {high:.2f}]; got values in "
                 f"[{smallest:.2f}, {largest:.2f}] (another logarithm, floor or normalisation?)"
             )
 
     def within_limits(self, mel: Tensor) -> Tensor:
-        """Raise to the floor what a predicted mel has below it (``db01``: also lower what is above 1); any shape."""
+        """Raise what lies below the floor, as in predicted mels (``db01``: also lower what is above 1), ``[..., M, F]``."""
         low, high = self.limits()
-        return mel.clamp(low, high)
+        if not self.config.standardised:
+            return mel.clamp(low, high)
+        return self.standardise(self.destandardise(mel).clamp(low, high))
 
     def check_convention(self, mel: Tensor) -> None:
         """Refuse another logarithm or normalisation whose values happen to lie inside the range.
@@ -135,22 +167,57 @@ class MelSpectrogram(nn.Module):
         # What db01 clips is too much for statistics.
         if self.config.log == "db01" or self.config.floor > _COARSE_FLOOR:
             return
-        reason = doubt(to_nepers(mel.detach(), self.config.log))
+        usual = replace(self.config, mel_norm="slaney", stft_normalized=False, spectrum="magnitude")
+        reason = doubt(self.nepers(mel.detach()) + levelling(self.config, usual).to(mel))
         if reason:
-            hint = " (multiply by 2.3026)" if self.config.log == "ln" and "log10 read as ln" in reason else ""
+            plain = self.config.log == "ln" and not self.config.standardised
+            hint = " (multiply by 2.3026)" if plain and "log10 read as ln" in reason else ""
             raise ValueError(f"{self._expected()}; got {reason}{hint}")
 
     def _expected(self) -> str:
         return f"expected a mel [{self.config.n_mels} bands, frames] of: {self.config.describe()}"
 
     def limits(self) -> tuple[float, float]:
-        """Smallest and largest value a mel of this convention can have."""
-        if self.config.log == "db01":
+        """Smallest and largest logarithm that a mel of this convention can have, before mean and scale."""
+        config = self.config
+        if config.log == "db01":
             return 0.0, 1.0
-        high = _LOG_LIMIT[self.config.mel_norm]
-        slope, _ = LOGARITHMS[self.config.log]
-        floor = torch.tensor(self.config.floor, dtype=torch.float64).log().item()
+        # Longer windows add up more of a tone.
+        high = (_LOG_LIMIT[config.mel_norm] + max(0.0, math.log(config.win_length / 1024))) * (1 + self.of_power)
+        if config.log == "linear":
+            return 0.0, math.exp(high)
+        slope, _ = LOGARITHMS[config.log]
+        floor = torch.tensor(config.floor, dtype=torch.float64).log().item()
         return floor * slope, high * slope
+
+
+def _column(statistics: tuple[float, ...], like: Tensor) -> Tensor:
+    return torch.tensor(statistics, dtype=like.dtype, device=like.device).unsqueeze(-1)  # [M, 1], or [1, 1]
+
+
+def levelling(theirs: MelConfig, ours: MelConfig) -> Tensor:
+    """What to add to nepers where only the triangles' height, the window's energy or magnitude and power differ.
+
+    Args:
+        theirs, ours: from which convention to which.
+
+    Returns:
+        Shape ``[M, 1]``, float64; exact but from power to magnitude, where it is right for a flat spectrum.
+    """
+    if theirs.mel_norm == ours.mel_norm and theirs.spectrum == ours.spectrum:
+        gain = torch.zeros(ours.n_mels, 1, dtype=torch.float64)
+    else:
+        # Bands too narrow to hold a bin are empty in both. Of power, half the logarithm counts.
+        sums = [
+            mel_filterbank(config).double().sum(dim=1, keepdim=True).clamp_min(1e-30).log() for config in (theirs, ours)
+        ]
+        halves = [0.5 if config.spectrum == "power" else 1.0 for config in (theirs, ours)]
+        gain = sums[1] * halves[1] - sums[0] * halves[0]
+    if theirs.stft_normalized != ours.stft_normalized:
+        geometry = FrameGeometry(ours.n_fft, ours.hop_length, ours.win_length, ours.framing)
+        energy = float(geometry.window(torch.device("cpu"), torch.float64).square().sum())
+        gain = gain + (0.5 if theirs.stft_normalized else -0.5) * math.log(energy)
+    return gain
 
 
 def spreading(weights: Tensor) -> Tensor:
@@ -168,15 +235,26 @@ def mel_filterbank(config: MelConfig) -> Tensor:
 
     The same as ``torchaudio.functional.melscale_fbanks``, which would take longer to import than all else but PyTorch.
     """
-    ends = _hz_to_mel(torch.tensor([config.f_min, config.f_max], dtype=torch.float64), config.mel_scale)
-    corners = _mel_to_hz(torch.linspace(ends[0], ends[1], config.n_mels + 2, dtype=torch.float64), config.mel_scale)
-    bins = torch.linspace(0, config.sample_rate // 2, config.n_fft // 2 + 1, dtype=torch.float64)  # [K]
+    corners, bins = band_corners(config), bin_frequencies(config)
     width = corners.diff()[:, None]  # [M + 1, 1]
     distance = bins - corners[:, None]  # [M + 2, K]
     filters = torch.minimum(distance[:-2] / width[:-1], -distance[2:] / width[1:]).clamp_min(0)  # [M, K]
     if config.mel_norm == "slaney":
         filters = filters * (2 / (corners[2:] - corners[:-2]))[:, None]
     return filters.float().contiguous()
+
+
+def band_corners(config: MelConfig) -> Tensor:
+    """Where triangles begin, culminate and end, in Hz, float64 ``[M + 2]``: band ``i`` from ``i`` to ``i + 2``."""
+    ends = _hz_to_mel(torch.tensor([config.f_min, config.f_max], dtype=torch.float64), config.mel_scale)
+    return _mel_to_hz(torch.linspace(ends[0], ends[1], config.n_mels + 2, dtype=torch.float64), config.mel_scale)
+
+
+def bin_frequencies(config: MelConfig) -> Tensor:
+    """In Hz, float64 ``[K]``, ``K = n_fft // 2 + 1``."""
+    if config.n_fft % 2:
+        return torch.arange(config.n_fft // 2 + 1, dtype=torch.float64) * (config.sample_rate / config.n_fft)
+    return torch.linspace(0, config.sample_rate // 2, config.n_fft // 2 + 1, dtype=torch.float64)
 
 
 # Slaney's scale (Auditory Toolbox, 1998): linear up to 1 kHz, then logarithmic; 27 steps multiply by 6.4.

@@ -111,11 +111,10 @@ def _fail(line: str, done: Rendered, complain: Callable[[str], None]) -> None:
 
 
 def _how(vocoder: Vocoder, checkpoint: str) -> dict[str, Any]:
-    from diffwave.config import preset_name
 
     # The name alone: where the folder lies on this machine means nothing elsewhere.
     name = Path(checkpoint).expanduser().resolve().name
-    return {"checkpoint": name, "mel": preset_name(vocoder.config.mel), **vocoder.record(vocoder.resolve())}
+    return {"checkpoint": name, "mel": vocoder.convention.name, **vocoder.record(vocoder.resolve())}
 
 
 def _in_batches(

@@ -13,20 +13,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from diffwave.config import DiffusionConfig
 from diffwave.devices import out_of_memory
-from diffwave.diffusion import Prior
 from diffwave.diffusion.sampler import Callback
 from diffwave.dsp.blocks import Block, Layout, rising, windows
+from diffwave.dsp.noise import white_noise
+from diffwave.mel.consistency import MOMENTUM_FROM_NOISE, MelConsistency, held
 from diffwave.mel.prior import make_prior
 from diffwave.mel.spectrogram import MelSpectrogram
 from diffwave.network.protocol import VocoderRefiner
 from diffwave.synthesis.denoising import Denoiser
+from diffwave.synthesis.domains import Domain, ForeignDomain, OwnDomain, Window
 from diffwave.synthesis.graphs import Graphs
 from diffwave.synthesis.guidance import MelGuide
 from diffwave.synthesis.resolved import ResolvedSynthesis
@@ -48,6 +50,7 @@ class Synthesis:
     Args:
         denoiser: the network and its process.
         front_end: the convention of the mels.
+        own: the network's convention.
         diffusion: what the prior is made from.
         how: sampler, seed, and what is asked of consistency, refiner and blocks.
         refiner: of the model, if there is one.
@@ -56,6 +59,7 @@ class Synthesis:
 
     denoiser: Denoiser
     front_end: MelSpectrogram
+    own: MelSpectrogram
     diffusion: DiffusionConfig
     how: ResolvedSynthesis
     refiner: VocoderRefiner | None = None
@@ -64,8 +68,9 @@ class Synthesis:
     def layout(self, streamed: bool) -> Layout:
         """How utterances are divided; without consistency, ones that are there from the start need not be."""
         context = self.context
-        if self.how.sampling.consistency_iterations:
-            lengths = rising(self.how.sampling.first_block_frames, self.how.sampling.block_frames)
+        if self.goes_on:
+            first, longest = self.how.sampling.first_block_frames, self.how.sampling.block_frames
+            lengths = rising(self._theirs(first), self._theirs(longest))
         else:
             # Twice the context on either side: half of the work is done twice.
             longest = max(2 * context, self.how.sampling.block_frames if streamed else _AT_ONCE)
@@ -80,16 +85,40 @@ class Synthesis:
 
     @property
     def _needed(self) -> int:
-        mel, network = self.front_end.config, self.denoiser.network.config
+        if self.foreign:
+            return self._theirs(self._own_context) + 1
+        return self._own_context
+
+    @property
+    def _own_context(self) -> int:
+        """In frames of the network."""
+        mel, network = self.own.config, self.denoiser.network.config
         filters = 0 if self.diffusion.prior == "standard" else 1 - (-mel.n_fft // mel.hop_length)
         # The past is held in every call if guided, so that the calls' fields do not add up.
         calls = 1 if self.how.sampling.guided else len(self.how.sampler)
         reach = _UPSAMPLER + filters - (-calls * network.receptive_field // mel.hop_length)
-        if not self.how.sampling.consistency_iterations:
+        if not self.goes_on:
             return reach
         if self.how.sampling.guided:
             return max(self.how.sampling.context_frames, reach)
         return reach + self.how.sampling.context_frames
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the mels are not the network's own."""
+        return self.front_end is not self.own
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether a block goes on from the waveform before it; else what it looks at tells everything."""
+        return self.foreign or self.how.sampling.consistency_iterations > 0
+
+    def _theirs(self, frames: int) -> int:
+        """The network's frames as the mels', as long or longer."""
+        if not self.foreign:
+            return frames
+        theirs, ours = self.front_end.config, self.own.config
+        return -(-frames * ours.hop_length * theirs.sample_rate // (ours.sample_rate * theirs.hop_length))
 
     def speak(
         self,
@@ -106,28 +135,45 @@ class Synthesis:
             first: frame of the utterance where the windows start.
             pasts, hold: how the waveforms of each group begin, ``[b, n]``, and how much of that they keep, if
                 consistency is to go on from them.
-            callback: shown states and clean estimates in the domain of the diffusion.
+            callback: shown states and clean estimates, as waveforms; of one group.
 
         Returns:
             Waveforms ``[b, F_i * hop_length]``.
         """
-        targets = [(mel, self.prior(mel)) for mel in mels]
-        guide = MelGuide(self.front_end, targets, self.how.sampling, self.refiner, pasts, hold)
-        examples = [example for mel in mels for example in mel]
+        domains = [self._domain(mel, first, pasts[i] if pasts else None, hold) for i, mel in enumerate(mels)]
+        refiner = None if self.foreign else self.refiner
+        targets = list(zip(mels, domains, strict=True))
+        guide = MelGuide(self.front_end, targets, self.how.sampling, refiner, pasts, hold)
+        examples = [example for domain in domains for example in domain.mel]
         alone = len(mels) == 1
-        condition = self.denoiser.condition(mels[0]) if alone else self.denoiser.condition_batch(examples)
-        if self.graphs is None or callback is not None or first or self.how.sampling.guided:
+        condition = self.denoiser.condition(domains[0].mel) if alone else self.denoiser.condition_batch(examples)
+        if self.graphs is None or callback is not None or first or self.foreign or self.how.sampling.guided:
             # A graph is made for a range of lengths and for one start; what guides depends on the exact ones.
             guided = guide if self.how.sampling.guided else None
-            start = first * self.front_end.config.hop_length
-            return guide.finish(
-                self.denoiser(condition, self.how.sampler, self.how.seed, callback, None, guided, start)
-            )
+            shown = _as_waveforms(callback, domains[0])
+            start = self._window(first, mels[0]).first_frame * self.own.config.hop_length
+            return guide.finish(self.denoiser(condition, self.how.sampler, self.how.seed, shown, None, guided, start))
         return guide.finish(self.graphs(condition, self.how.sampler, self.how.seed))
 
-    def prior(self, mel: Tensor) -> Prior:
-        """What the noise of a mel ``[B, M, F]`` looks like."""
-        return make_prior(self.diffusion, self.front_end, mel)
+    def _window(self, first: int, mel: Tensor) -> Window:
+        theirs = self.front_end.config
+        begin, end = first * theirs.hop_length, (first + mel.shape[-1]) * theirs.hop_length
+        return Window(theirs, self.own.config, begin, end)
+
+    def _domain(self, mel: Tensor, first: int, past: Tensor | None, hold: Tensor | None) -> Domain:
+        """What a group of mels ``[b, M, F]`` from a frame on is heard in."""
+        window = self._window(first, mel)
+        if not self.foreign:
+            return OwnDomain(mel, make_prior(self.diffusion, self.own, mel), window.end - window.begin)
+        # Numbers of their own: streams 0 to steps + 1 are the sampler's.
+        stream, samples = len(self.how.sampler) + 2, window.end - window.begin
+        noise = white_noise(self.how.seed, stream, samples, window.begin, mel.device).expand(len(mel), -1)
+        wav = make_prior(replace(self.diffusion, prior="spectral"), self.front_end, mel).color(noise)
+        if past is not None and hold is not None:
+            wav = held(wav, past, hold)
+        consistency = MelConsistency(self.front_end, MOMENTUM_FROM_NOISE)
+        estimate = consistency(wav, mel, self.how.sampling.warm_iterations, hold)
+        return ForeignDomain(window, estimate, self.own, self.diffusion)
 
     def whole(self, mels: Sequence[Tensor]) -> list[Tensor]:
         """Synthesize utterances that are there from the start.
@@ -182,7 +228,7 @@ class Synthesis:
             windows: their mels, ``[b, M, stop - start]``.
         """
         start, begin, hop = blocks[0].start, blocks[0].begin, self.front_end.config.hop_length
-        going_on = self.how.sampling.consistency_iterations > 0 and begin > 0
+        going_on = self.goes_on and begin > 0
         pasts = [waveform.tail for waveform in waveforms if waveform.tail is not None] if going_on else []
         wavs = self.speak(windows, start, pasts, self._hold(begin - start) if going_on else None)
         for waveform, block, wav in zip(waveforms, blocks, wavs, strict=True):
@@ -198,6 +244,17 @@ class Synthesis:
         hop, device = self.front_end.config.hop_length, self.denoiser.process.schedule.betas.device
         turn = torch.arange(1, _FADE * hop + 1, device=device) * (math.pi / (_FADE * hop + 1))
         return torch.cat([torch.ones(frames * hop, device=device), 0.5 + 0.5 * turn.cos()])
+
+
+def _as_waveforms(callback: Callback | None, domain: Domain) -> Callback | None:
+    """A callback that is shown waveforms instead of what the diffusion runs on."""
+    if callback is None:
+        return None
+
+    def shown(index: int, state: Tensor, clean: Tensor) -> None:
+        callback(index, domain.waveform(state), domain.waveform(clean))
+
+    return shown
 
 
 @dataclass(eq=False)

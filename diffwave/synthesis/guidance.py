@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 
 from diffwave.config import SamplingConfig
-from diffwave.diffusion import Prior
 from diffwave.mel.consistency import MOMENTUM_FROM_NOISE, MelConsistency, held
 from diffwave.mel.spectrogram import MelSpectrogram
 from diffwave.network.protocol import VocoderRefiner
 from diffwave.network.refiner import refine
+from diffwave.synthesis.domains import Domain
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +30,7 @@ class MelGuide:
 
     Args:
         front_end: the convention of the mels.
-        targets: the log-mel ``[b, M, F]`` and the prior of each group of ``b`` examples of one length, in order.
+        targets: the log-mel ``[b, M, F]`` and the domain of each group of ``b`` examples of one length, in order.
         settings: how often to push.
         refiner: that finds finer mels for the result, if there is one.
         pasts: how the waveform of each group begins, ``[b, n]`` with the same ``n`` for all, where that is known; the
@@ -40,7 +40,7 @@ class MelGuide:
     """
 
     front_end: MelSpectrogram
-    targets: Sequence[tuple[Tensor, Prior]]
+    targets: Sequence[tuple[Tensor, Domain]]
     settings: SamplingConfig
     refiner: VocoderRefiner | None = None
     pasts: Sequence[Tensor] = ()
@@ -50,6 +50,9 @@ class MelGuide:
         """A consistent estimate in the domain of the diffusion, made of white noise, ``[B, N]``; None if not wanted."""
         if self.settings.consistency_at != "warm":
             return None
+        made = [domain.start() for _, domain in self.targets]
+        if any(estimate is not None for estimate in made):
+            return self._beside(noise, [estimate for estimate in made if estimate is not None])
         return self._push(noise, MelConsistency(self.front_end, MOMENTUM_FROM_NOISE), self.settings.warm_iterations)
 
     def correct(self, index: int, clean: Tensor) -> Tensor:
@@ -74,20 +77,27 @@ class MelGuide:
     def _waveforms(self, white: Tensor) -> list[Tensor]:
         """Of each group, without what lies beyond its end and with the past in its place."""
         wavs, row = [], 0
-        for index, (mel, prior) in enumerate(self.targets):
-            samples = mel.shape[-1] * self.front_end.config.hop_length
-            wav = prior.color(white[row : row + len(mel), :samples])
+        for index, (mel, domain) in enumerate(self.targets):
+            wav = domain.waveform(white[row : row + len(mel)])
             wavs.append(wav if self.hold is None else held(wav, self.pasts[index], self.hold))
             row += len(mel)
         return wavs
 
     def _push(self, white: Tensor, consistency: MelConsistency, iterations: int) -> Tensor:
-        """Through the waveform and back; what lies beyond the end of a short example stays as it is."""
+        """Through the waveform and back."""
         if iterations == 0 and self.hold is None:
             return white
-        pushed, row = [], 0
-        for wav, (mel, prior) in zip(self._waveforms(white), self.targets, strict=True):
-            moved = prior.whiten(consistency(wav, mel, iterations, self.hold))
-            pushed.append(torch.cat([moved, white[row : row + len(mel), wav.shape[1] :]], dim=1))
-            row += len(mel)
-        return torch.cat(pushed)
+        pushed = [
+            domain.white(consistency(wav, mel, iterations, self.hold))
+            for wav, (mel, domain) in zip(self._waveforms(white), self.targets, strict=True)
+        ]
+        return self._beside(white, pushed)
+
+    @staticmethod
+    def _beside(white: Tensor, groups: Sequence[Tensor]) -> Tensor:
+        """All groups ``[b, n]`` in one batch ``[B, N]``; what lies beyond the end of a short example stays as it is."""
+        rows, row = [], 0
+        for group in groups:
+            rows.append(torch.cat([group, white[row : row + len(group), group.shape[1] :]], dim=1))
+            row += len(group)
+        return torch.cat(rows)

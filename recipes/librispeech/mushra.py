@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 
 from diffwave.checkpoint.folder import checkpoint_folder, load_config
-from diffwave.config import preset_name
+from diffwave.config import convention_name
 from diffwave.errors import InputError, UserError, one_line
 from diffwave.evaluation.floor import floor_preset
 from diffwave.terminal.arguments import CommandParser, count_argument, named_folder_argument, path_argument
@@ -97,7 +97,7 @@ def commands(options: argparse.Namespace, mel: str) -> list[list[str]]:
 
 def _mel(checkpoint: str) -> str:
     """The convention that Griffin-Lim starts from: the checkpoint's own, where it has a name."""
-    own = preset_name(load_config(checkpoint_folder(checkpoint))[0].mel)
+    own = convention_name(load_config(checkpoint_folder(checkpoint))[0].mel)
     mel = floor_preset(own)
     if mel != own:
         print(f"{_NAME}: Griffin-Lim starts from {mel!r} mels, for it has none like the checkpoint's", file=sys.stderr)

@@ -15,12 +15,12 @@ import torch
 
 pytest.importorskip("TTS.utils.synthesizer", reason="tests/adapters/test_peers.py installs coqui-tts apart")
 
+from diffwave.adapters.conversion import MelConversion
 from TTS.config.shared_configs import BaseAudioConfig
 from TTS.utils.audio import AudioProcessor
 from TTS.utils.synthesizer import Synthesizer
 
 from diffwave.adapters import coqui_convention
-from diffwave.adapters.conversion import MelConversion
 from diffwave.adapters.coqui import plug_into
 from diffwave.config import ConfigError, MelConfig
 from diffwave.mel.spectrogram import MelSpectrogram

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import soundfile
 import torch
+from diffwave.adapters.conversion import MelConversion
 from torch import Tensor
 
 from diffwave.adapters import HifiGanVocoder, MelConvention, MelValueError, mel_convention
-from diffwave.adapters.conversion import MelConversion
 from diffwave.config import MelConfig
 from diffwave.mel.spectrogram import MelSpectrogram, MelWarning
 from diffwave.mel.values import readings

@@ -15,7 +15,7 @@ import yaml
 import diffwave
 from diffwave.checkpoint.card import model_card
 from diffwave.checkpoint.folder import Checkpoint, load_checkpoint, save_checkpoint
-from diffwave.config import MEL_PRESETS, MelConfig
+from diffwave.config import CONVENTIONS, MelConfig
 from diffwave.network.diffwave import DiffWave
 from tiny import TINY
 
@@ -181,7 +181,10 @@ def test_two_mel_conventions_never_look_the_same(checkpoint: Checkpoint) -> None
     changes = [{}, {"sample_rate": 22050}, {"n_fft": 2048}, {"win_length": 800}, {"n_mels": 64}, {"f_min": 20.0}]
     changes += [{"f_max": 7600.0}, {"mel_scale": "htk"}, {"mel_norm": "none"}, {"framing": "centre"}]
     changes += [{"magnitude_epsilon": 1e-9}, {"stft_normalized": True}, {"log": "log10"}, {"floor": 1e-10}]
-    mels = [*(dataclasses.replace(MelConfig(), **change) for change in changes), *list(MEL_PRESETS.values())[1:]]
+    mels = [
+        *(dataclasses.replace(MelConfig(), **change) for change in changes),
+        *[each.mel for each in list(CONVENTIONS.values())[1:]],
+    ]
     free = dataclasses.replace(TINY, diffusion=dataclasses.replace(TINY.diffusion, prior="standard"))
     cards = {model_card(Checkpoint(dataclasses.replace(free, mel=mel), {}), "x") for mel in mels}
     assert len(cards) == len(mels)

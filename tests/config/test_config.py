@@ -12,8 +12,8 @@ from omegaconf import OmegaConf
 
 from diffwave.config import (
     BASE,
+    CONVENTIONS,
     LARGE,
-    MEL_PRESETS,
     ConfigError,
     DataConfig,
     DiffusionConfig,
@@ -80,12 +80,12 @@ def test_yaml_says_the_same_as_the_dataclasses(name: str, expected: ModelConfig)
 
 
 def test_every_preset_names_its_convention() -> None:
-    described = {mel_preset(name).describe() for name in MEL_PRESETS}
-    assert len(described) == len(MEL_PRESETS)
+    described = {mel_preset(name).describe() for name in CONVENTIONS}
+    assert len(described) == len(CONVENTIONS)
     assert mel_preset("default").describe() == (
         "16000 Hz, 1024/256/1024, 80 slaney bands 0-8000 Hz, ln (floor 1e-05), hop framing"
     )
-    with pytest.raises(ConfigError, match=f"{', '.join(MEL_PRESETS)}; got 'hifigan'"):
+    with pytest.raises(ConfigError, match=f"{', '.join(CONVENTIONS)}; got 'hifigan'"):
         mel_preset("hifigan")
 
 

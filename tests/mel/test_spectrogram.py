@@ -10,12 +10,12 @@ import soundfile
 import torch
 import torchaudio
 
-from diffwave.config import MEL_PRESETS, MelConfig, mel_preset
+from diffwave.config import CONVENTIONS, MelConfig, mel_preset
 from diffwave.mel.consistency import MelConsistency
 from diffwave.mel.spectrogram import MelSpectrogram, mel_filterbank
 
-PRESETS = sorted(MEL_PRESETS)
-LINEAR = [name for name in PRESETS if MEL_PRESETS[name].log != "db01"]
+PRESETS = sorted(CONVENTIONS)
+LINEAR = [name for name in PRESETS if CONVENTIONS[name].mel.log != "db01"]
 SPEECH = Path(__file__).parents[1] / "data" / "403-126855-0000.flac"
 
 
@@ -263,7 +263,7 @@ def test_the_mel_follows_its_input_in_dtype_batch_and_gradient() -> None:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_the_filterbank_is_torchaudios_and_librosas(name: str) -> None:
-    config = MEL_PRESETS[name]
+    config = CONVENTIONS[name].mel
     norm = None if config.mel_norm == "none" else config.mel_norm
     limits = {"f_min": config.f_min, "f_max": config.f_max, "norm": norm, "mel_scale": config.mel_scale}
     theirs = torchaudio.functional.melscale_fbanks(
