@@ -1,8 +1,9 @@
 """What no band covers: below ``f_min`` and above ``f_max`` a mel says nothing, and little on the outer flanks.
 
 Left to themselves those bins keep whatever an iteration began with, and drift: they are multiplied by what the
-outermost band needs, and nothing pulls them back. So the filterbank is completed by one band on each side, which lies over the
-outer flank and all beyond it, and what it should hold is taken from its neighbour: the envelope goes on, softer.
+outermost band needs, and nothing pulls them back. So the filterbank is completed by one band on each side, which lies
+over the outer flank and all beyond it, and what it should hold is taken from its neighbour: the envelope goes on,
+softer.
 """
 
 from __future__ import annotations

@@ -145,7 +145,7 @@ class MelSpectrogram(nn.Module):
             )
 
     def within_limits(self, mel: Tensor) -> Tensor:
-        """Raise what lies below the floor, as in predicted mels (``db01``: also lower what is above 1), ``[..., M, F]``."""
+        """Raise what lies below the floor, as in predicted mels, ``[..., M, F]`` (``db01``: also lower what is above 1)."""
         low, high = self.limits()
         if not self.config.standardised:
             return mel.clamp(low, high)
