@@ -17,7 +17,14 @@ from diffwave.checkpoint.folder import Checkpoint
 from diffwave.config import ModelConfig, SamplingConfig
 
 _HUB = "---\nlibrary_name: diffwave\ntags: [vocoder, diffusion, speech, text-to-speech]\nsample_rate: {}{}\n---"
-_LOG = {"ln": "natural logarithm", "log10": "logarithm to base 10", "db01": "20 log10, shifted and clipped to 0..1"}
+_LOG = {
+    "ln": "natural logarithm",
+    "log10": "logarithm to base 10",
+    "db01": "20 log10, shifted and clipped to 0..1",
+    "log2": "logarithm to base 2",
+    "db": "20 log10",
+    "linear": "none",
+}
 _FRAMING = {"hop": "frame i is centred at (i + 1/2) hop", "centre": "frame i is centred at i hop"}
 # Label, key of the checkpoint's story, unit.
 _LICENSE = (("of the weights", "license", ""),)
@@ -125,9 +132,14 @@ def _mel_rows(config: ModelConfig) -> list[Row]:
         ("FFT / window / hop", f"{mel.n_fft} / {mel.win_length} / {mel.hop_length} samples, Hann"),
         ("frames", f"{_FRAMING[mel.framing]}; F = N / {mel.hop_length}"),
         ("bands", f"{mel.n_mels}, {mel.f_min:g} to {mel.f_max:g} Hz, {mel.mel_scale} scale, norm {mel.mel_norm}"),
-        ("of", f"magnitudes{epsilon}{normalized}"),
-        ("logarithm", f"{_LOG[mel.log]}, floor {mel.floor:g}"),
+        ("of", f"{mel.spectrum}s{epsilon}{normalized}"),
+        ("logarithm", f"{_LOG[mel.log]}, floor {mel.floor:g}{' added' * mel.floor_added}"),
+        *([("standardised", f"mean {_numbers(mel.mean)}, scale {_numbers(mel.scale)}")] if mel.standardised else []),
     ]
+
+
+def _numbers(statistics: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:g}" for value in statistics) or "none"
 
 
 def _network_rows(config: ModelConfig, parameters: int) -> list[Row]:

@@ -78,8 +78,6 @@ class MelConsistency(nn.Module):
             return False
         if wav.ndim != 2 or goal.shape[:2] != (len(wav), frames) or len(wav) == 0:
             return False  # shapes that broadcast, or do not fit
-        if self.mel.of_power or self.mel.config.log == "db01":
-            return False
         return native_consistency.unavailable(self.mel.geometry) is None
 
     def _push_natively(self, wav: Tensor, goal: Tensor, iterations: int, hold: Tensor | None = None) -> Tensor:
@@ -92,6 +90,8 @@ class MelConsistency(nn.Module):
             momentum=self.momentum,
             limit=self.limit,
             floor=self.mel.config.floor,
+            ceiling=_ceiling(self.mel.config),
+            squared=self.mel.of_power,
             hold=hold,
         )
 
@@ -203,4 +203,6 @@ def _filters(config: MelConfig, strength: float) -> native_consistency.Filters:
     """For the kernel; they take about as long to make as an iteration."""
     weights = _coverage(config).filterbank
     window = MelSpectrogram(config).geometry.window(torch.device("cpu"))
-    return native_consistency.Filters.of(weights * _scale(config, window), strength * spreading(weights))
+    scale = _scale(config, window)
+    own = weights * (scale**2 if config.spectrum == "power" else scale)
+    return native_consistency.Filters.of(own, strength * spreading(weights))

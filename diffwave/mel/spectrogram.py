@@ -145,7 +145,7 @@ class MelSpectrogram(nn.Module):
             )
 
     def within_limits(self, mel: Tensor) -> Tensor:
-        """Raise what lies below the floor, as in predicted mels, ``[..., M, F]`` (``db01``: also lower what is above 1)."""
+        """Raise what lies below the floor, ``[..., M, F]``, as in predicted mels (``db01``: lower what is above 1)."""
         low, high = self.limits()
         if not self.config.standardised:
             return mel.clamp(low, high)
@@ -168,7 +168,10 @@ class MelSpectrogram(nn.Module):
         if self.config.log == "db01" or self.config.floor > _COARSE_FLOOR:
             return
         usual = replace(self.config, mel_norm="slaney", stft_normalized=False, spectrum="magnitude")
-        reason = doubt(self.nepers(mel.detach()) + levelling(self.config, usual).to(mel))
+        # In longer windows noise is louder, and more bins are added up.
+        bins = self.config.n_fft / self.config.sample_rate * 16000 / 1024
+        louder = max(0.0, 0.5 * math.log(self.config.win_length / 1024) + math.log(bins))
+        reason = doubt(self.nepers(mel.detach()) + levelling(self.config, usual).to(mel) - louder)
         if reason:
             plain = self.config.log == "ln" and not self.config.standardised
             hint = " (multiply by 2.3026)" if plain and "log10 read as ln" in reason else ""

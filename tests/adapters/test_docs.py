@@ -15,7 +15,7 @@ import soundfile
 import torch
 
 from diffwave import Vocoder
-from diffwave.adapters import CONVENTIONS, ConventionError, HifiGanVocoder, MelValueError, TransformersVocoder
+from diffwave.adapters import CONVENTIONS, HifiGanVocoder, MelValueError
 from diffwave.checkpoint.folder import Checkpoint, save_checkpoint
 from diffwave.config import MelConfig
 from diffwave.config.composing import compose_config
@@ -78,12 +78,6 @@ def test_python_runs(code: str, tmp_path: Path) -> None:
 
 def test_there_is_a_block_for_each_framework() -> None:
     assert len(BLOCKS) == 13
-
-
-def test_the_refusal_is_what_is_printed() -> None:
-    with pytest.raises(ConventionError) as caught:
-        TransformersVocoder(Vocoder.from_pretrained(device="cpu"))
-    assert TEXTS[0] == f"{caught.value}\n"
 
 
 def test_the_complaint_about_values_is_what_is_printed() -> None:
