@@ -47,7 +47,8 @@ class OptimizationConfig:
 
     Args:
         start_from: a checkpoint folder, or a packaged checkpoint, whose network a new run begins with: of the same
-            shape, also of another mel; empty begins with random weights.
+            shape, for a mel of any rate, bands, frames and logarithm that can be undone; empty begins with random
+            weights.
         iterations: optimiser steps in total; a resumed run goes on up to this number.
         batch_size: crops per iteration, over all processes and micro-batches together.
         accumulate: micro-batches that each process takes one after the other in an iteration, when its share of the

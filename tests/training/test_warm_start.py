@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from diffwave.assets import bundled_utterance
-from diffwave.audio.file import read_audio
+from diffwave.audio.file import read_audio, resample
 from diffwave.checkpoint.folder import Checkpoint, CheckpointError, checkpoint_folder, load_checkpoint
-from diffwave.config import ConfigError, DiffusionConfig, MelConfig, ModelConfig, NetworkConfig
-from diffwave.mel.spectrogram import MelSpectrogram
+from diffwave.config import ConfigError, DiffusionConfig, MelConfig, ModelConfig, NetworkConfig, mel_preset
+from diffwave.mel.spectrogram import MelSpectrogram, band_corners
 from diffwave.network.diffwave import DiffWave
+from diffwave.training.loss.diffusion_loss import Batch, DiffusionLoss
 from diffwave.training.warm_start import warm_weights
 from runs import Configure, state, train, trainer_of
 from tiny import random_weights
-
-FINER = {"win_length": 640, "hop_length": 160, "n_mels": 100}
 
 
 def _new(config: ModelConfig) -> DiffWave:
@@ -59,17 +60,89 @@ def _estimates(network: DiffWave, config: ModelConfig, speech: Tensor) -> Tensor
         return network(noisy, torch.tensor([25.0]), network.condition(mel))
 
 
-def test_of_a_finer_mel_it_says_nearly_the_same(packaged: Checkpoint) -> None:
-    speech = read_audio(bundled_utterance(), 16000).wav[: 1280 * 20]
-    old = _alone(packaged.config)
-    mel = dataclasses.replace(old.mel, **FINER)
-    # Shorter windows give smaller magnitudes: by the root of the lengths for noise.
-    network = dataclasses.replace(old.network, condition_mean=old.network.condition_mean - 0.3)
-    new = dataclasses.replace(old, mel=mel, network=network)
-    theirs = _estimates(packaged.build(), old, speech)
+def _in_range(source: Checkpoint, config: ModelConfig) -> ModelConfig:
+    """Normalised as the message says, if there is one."""
+    try:
+        warm_weights(source, _new(config), config)
+    except ConfigError as error:
+        mean, std = map(float, re.findall(r"condition_(?:mean|std)=([-.\d]+)\b", str(error)))
+        network = dataclasses.replace(config.network, condition_mean=mean, condition_std=std)
+        return dataclasses.replace(config, network=network)
+    return config
+
+
+def _of(source: Checkpoint, mel: MelConfig) -> ModelConfig:
+    return _in_range(source, dataclasses.replace(_alone(source.config), mel=mel))
+
+
+@pytest.mark.parametrize(
+    ("mel", "error"),
+    [
+        (MelConfig(log="log10"), 1e-3),  # but for the digits of the message
+        (MelConfig(mel_norm="none"), 0.02),
+        (MelConfig(stft_normalized=True), 1e-3),
+        (MelConfig(mel_scale="htk"), 0.1),
+        (MelConfig(mel_scale="htk", mel_norm="none"), 0.1),
+        (MelConfig(n_fft=2048), 1e-3),
+        (MelConfig(win_length=640, hop_length=160, n_mels=100), 0.15),
+    ],
+)
+def test_of_another_mel_it_says_nearly_the_same(packaged: Checkpoint, mel: MelConfig, error: float) -> None:
+    speech = read_audio(bundled_utterance(), 16000).wav[: 1280 * 40]
+    theirs = _estimates(packaged.build(), packaged.config, speech)
+    new = _of(packaged, mel)
     warm, cold = (_estimates(each, new, speech) for each in (_warm(packaged, new), _new(new)))
-    assert (warm - theirs).square().mean() < 0.15 * theirs.square().mean()
+    assert (warm - theirs).square().mean() < error * theirs.square().mean()
     assert (cold - theirs).square().mean() > 0.5 * theirs.square().mean()
+
+
+def _validation_loss(network: DiffWave, config: ModelConfig, speech: np.ndarray) -> float:
+    """Mean loss at some noise levels of the bundled utterance, at the mel's rate."""
+    loss = DiffusionLoss(config, "l2", "float32")
+    wav = torch.from_numpy(resample(speech, 16000, config.mel.sample_rate))
+    samples = config.mel.sample_rate // config.mel.hop_length * config.mel.hop_length
+    steps = torch.tensor([10.0, 20.0, 30.0, 40.0])
+    noise = torch.randn(len(steps), samples, generator=torch.Generator().manual_seed(0))
+    crop = wav[: samples + 2 * loss.context].expand(len(steps), -1)
+    with torch.inference_mode():
+        return float(loss(network, network.condition, Batch(crop, noise, steps)).mean())
+
+
+@pytest.mark.parametrize(
+    "mel",
+    [
+        mel_preset("speecht5-16k"),
+        mel_preset("hifigan-22k"),
+        # gemelo-ai/vocos, mel-24khz
+        MelConfig(
+            sample_rate=24000, n_mels=100, f_max=12000.0, floor=1e-7, mel_scale="htk", mel_norm="none", framing="centre"
+        ),
+    ],
+    ids=lambda mel: mel.describe(),
+)
+def test_before_any_learning_it_is_better_than_a_fresh_one(packaged: Checkpoint, mel: MelConfig) -> None:
+    speech = read_audio(bundled_utterance(), 16000).wav.numpy()
+    config = _of(packaged, mel)
+    warm, cold = (_validation_loss(each, config, speech) for each in (_warm(packaged, config), _new(config)))
+    assert warm < 0.99 * cold
+
+
+def test_the_range_that_the_network_knows_is_told(packaged: Checkpoint) -> None:
+    config = dataclasses.replace(_alone(packaged.config), mel=MelConfig(log="log10"))
+    said = r"condition_mean=-2\.43 model\.network\.condition_std=0\.91; got -5\.6 and 2\.1"
+    with pytest.raises(ConfigError, match=said):
+        warm_weights(packaged, _new(config), config)
+
+
+def test_bands_are_read_off_in_hz(packaged: Checkpoint) -> None:
+    """A band that both mels have is read where it lies, whatever its number; bands beyond the new range at its end."""
+    mel = MelConfig(sample_rate=8000, n_fft=512, win_length=512, hop_length=128, f_max=4000.0, n_mels=40)
+    config = _of(packaged, mel)
+    name = "residual_layers.0.conditioner_projection.weight"
+    found, old = (each.state_dict()[name][..., 0] for each in (_warm(packaged, config), packaged.build()))
+    above = band_corners(packaged.config.mel)[1:-1] > 4000
+    torch.testing.assert_close(found.sum(dim=1), old.sum(dim=1), atol=1e-4, rtol=1e-4)
+    assert (found[:, -1] - old[:, above].sum(dim=1)).abs().mean() < 0.5 * found[:, -1].abs().mean()
 
 
 @pytest.mark.parametrize(
@@ -78,10 +151,7 @@ def test_of_a_finer_mel_it_says_nearly_the_same(packaged: Checkpoint) -> None:
         ({"network": NetworkConfig(8, 3)}, "model.network.residual_layers=2 as in the checkpoint; got 3"),
         ({"network": NetworkConfig(8, 2, parameterization="clean")}, "model.network.parameterization=noise as in"),
         ({"diffusion": DiffusionConfig(prior="energy")}, "model.diffusion.prior=standard as in"),
-        ({"mel": MelConfig(sample_rate=22050)}, "model.mel.sample_rate=16000 as in the checkpoint; got 22050"),
-        ({"mel": MelConfig(log="log10")}, "model.mel.log=ln as in the checkpoint; got log10"),
-        # The spectral prior whitens by the bands that there are.
-        ({"mel": MelConfig(f_min=80.0)}, "model.mel.f_min=0.0 as in the checkpoint; got 80.0"),
+        ({"mel": MelConfig(log="db01")}, "model.mel.log=ln as in the checkpoint, or one of ln, log10; got db01"),
     ],
 )
 def test_weights_that_would_mean_something_else_are_refused(changes: dict[str, object], said: str) -> None:
