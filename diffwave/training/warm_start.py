@@ -29,7 +29,7 @@ from diffwave.training.record.run_folder import BEST_NAME
 
 _CONDITION, _CONDITION_BIAS = "conditioner_projection.weight", "conditioner_projection.bias"
 _NETWORK_OF_THE_MEL = ("condition_mean", "condition_std")  # what may differ of the network
-_UNCLIPPED = ("ln", "log10")
+_UNCLIPPED = tuple(name for name in LOGARITHMS if name != "db01")
 _HANN_ENERGY = 3 / 8  # of a window, per sample
 _STEADY_FRAMES = 5
 _OTHER_RANGE = 0.3  # in standard deviations, and nepers of them
@@ -82,7 +82,7 @@ def source_name(name: str, source: Checkpoint) -> str:
 
 
 def _check_shapes(old: ModelConfig, new: ModelConfig) -> None:
-    """Everything that says what weights mean must be the same: all but the mel, whose logarithm must be a line's."""
+    """Everything that says what weights mean must be the same: all but the mel, and of that what cannot be undone."""
     theirs, ours = to_dict(old), to_dict(new)
     free = {"network": _NETWORK_OF_THE_MEL, "diffusion": ()}
     for group, allowed in free.items():
@@ -91,11 +91,12 @@ def _check_shapes(old: ModelConfig, new: ModelConfig) -> None:
             if name not in allowed and before[name] != now[name]:
                 expected = f"model.{group}.{name}={before[name]}"
                 raise ConfigError(f"train.start_from: expected {expected} as in the checkpoint; got {now[name]}")
-    logs = old.mel.log, new.mel.log
-    if logs[0] != logs[1] and not set(logs) <= set(_UNCLIPPED):
-        expected = f"model.mel.log={logs[0]} as in the checkpoint"
-        others = f", or one of {', '.join(_UNCLIPPED)}" if logs[0] in _UNCLIPPED else ""
-        raise ConfigError(f"train.start_from: expected {expected}{others}; got {logs[1]}")
+    logs = {old.mel.log, new.mel.log}
+    if not (logs <= {*_UNCLIPPED} or logs == {"db01"} or old.mel == new.mel):
+        raise ConfigError(
+            f"train.start_from: expected logarithms that can be undone ({', '.join(_UNCLIPPED)}) or the checkpoint's "
+            f"own mels; got model.mel.log={new.mel.log}, the checkpoint's is {old.mel.log}"
+        )
 
 
 def _reading(old: ModelConfig, new: ModelConfig) -> tuple[Tensor, Tensor]:
@@ -136,10 +137,15 @@ def _line(config: ModelConfig) -> tuple[Tensor, Tensor]:
     # Integral of each triangle over frequency; a band adds up the bins under it.
     area = (corners[2:] - corners[:-2]) / 2 if mel.mel_norm == "none" else torch.ones(mel.n_mels, dtype=torch.float64)
     energy = 1.0 if mel.stft_normalized else _HANN_ENERGY * mel.win_length
-    level = (area * mel.n_fft / mel.sample_rate).log() + 0.5 * math.log(energy * mel.sample_rate)
-    slope, offset = LOGARITHMS[mel.log]
-    slopes = torch.full_like(level, slope / network.condition_std)
-    return slopes, slopes * level + (offset - network.condition_mean) / network.condition_std
+    power = 2 if mel.spectrum == "power" else 1
+    nepers = (area * mel.n_fft / mel.sample_rate).log() + power / 2 * math.log(energy * mel.sample_rate)
+    slope, offset = LOGARITHMS.get(mel.log, (1.0, 0.0))  # between linear mels nothing differs
+    mean, scale = (
+        torch.tensor(given or (none,), dtype=torch.float64) for given, none in ((mel.mean, 0), (mel.scale, 1))
+    )
+    values = (slope * nepers + offset - mean) / scale
+    slopes = (power * slope / scale / network.condition_std).expand(mel.n_mels)
+    return slopes, (values - network.condition_mean) / network.condition_std
 
 
 def _heard(upsampler: MelUpsampler, offsets: Tensor) -> Tensor:
@@ -147,7 +153,8 @@ def _heard(upsampler: MelUpsampler, offsets: Tensor) -> Tensor:
     steady = torch.stack([offsets, -offsets])[:, :, None].expand(-1, -1, _STEADY_FRAMES)
     with torch.no_grad():
         up, down = upsampler(steady)
-    return (up - down)[:, up.shape[-1] // 2] / 2
+    moved: Tensor = (up - down)[:, up.shape[-1] // 2] / 2
+    return moved
 
 
 def _stretched(value: Tensor, new: Tensor) -> Tensor:

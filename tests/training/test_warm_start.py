@@ -79,6 +79,10 @@ def _of(source: Checkpoint, mel: MelConfig) -> ModelConfig:
     ("mel", "error"),
     [
         (MelConfig(log="log10"), 1e-3),  # but for the digits of the message
+        (MelConfig(log="db", mean=(-50.0,), scale=(20.0,)), 1e-3),
+        (MelConfig(mean=tuple(torch.linspace(-6, -5, 80).tolist()), scale=(1.8, 2.2) * 40), 0.1),
+        (MelConfig(spectrum="power", floor=1e-10), 0.1),
+        (MelConfig(floor_added=True), 0.01),
         (MelConfig(mel_norm="none"), 0.02),
         (MelConfig(stft_normalized=True), 1e-3),
         (MelConfig(mel_scale="htk"), 0.1),
@@ -113,10 +117,8 @@ def _validation_loss(network: DiffWave, config: ModelConfig, speech: np.ndarray)
     [
         mel_preset("speecht5-16k"),
         mel_preset("hifigan-22k"),
-        # gemelo-ai/vocos, mel-24khz
-        MelConfig(
-            sample_rate=24000, n_mels=100, f_max=12000.0, floor=1e-7, mel_scale="htk", mel_norm="none", framing="centre"
-        ),
+        mel_preset("vocos-24k"),
+        mel_preset("gpt-sovits-24k"),
     ],
     ids=lambda mel: mel.describe(),
 )
@@ -151,7 +153,10 @@ def test_bands_are_read_off_in_hz(packaged: Checkpoint) -> None:
         ({"network": NetworkConfig(8, 3)}, "model.network.residual_layers=2 as in the checkpoint; got 3"),
         ({"network": NetworkConfig(8, 2, parameterization="clean")}, "model.network.parameterization=noise as in"),
         ({"diffusion": DiffusionConfig(prior="energy")}, "model.diffusion.prior=standard as in"),
-        ({"mel": MelConfig(log="db01")}, "model.mel.log=ln as in the checkpoint, or one of ln, log10; got db01"),
+        (
+            {"mel": MelConfig(log="db01")},
+            r"logarithms that can be undone .*; got model.mel.log=db01, the checkpoint's is ln",
+        ),
     ],
 )
 def test_weights_that_would_mean_something_else_are_refused(changes: dict[str, object], said: str) -> None:
