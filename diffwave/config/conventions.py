@@ -56,8 +56,9 @@ _VOCOS = MelConfig(
     sample_rate=24000, n_mels=100, f_max=12000.0, mel_scale="htk", mel_norm="none", framing="centre", floor=1e-7
 )
 _TURNED = "frames-first"
-# log(mel) from -12 to 2 as -1 to 1.
-_GPT_SOVITS = replace(_24K, mean=(-5.0,), scale=(7.0,))
+_COSYVOICE = replace(_HIFIGAN, sample_rate=24000, n_fft=1920, win_length=1920, hop_length=480)
+# mel_processing.py adds 1e-8 under the root; norm_spec writes -12 to 2 as -1 to 1.
+_GPT_SOVITS = replace(_24K, magnitude_epsilon=1e-8, mean=(-5.0,), scale=(7.0,))
 
 CONVENTIONS: dict[str, MelConvention] = {
     convention.name: convention
@@ -91,11 +92,9 @@ CONVENTIONS: dict[str, MelConvention] = {
         # gemelo-ai/vocos, mel-24khz; the floor is 1e-5 in F5-TTS.
         MelConvention(_VOCOS, "vocos-24k", of="Vocos, ZipVoice"),
         MelConvention(replace(_VOCOS, floor=1e-5), "f5-tts-24k", of="F5-TTS"),
-        MelConvention(
-            replace(_HIFIGAN, sample_rate=24000, n_fft=1920, win_length=1920, hop_length=480),
-            "cosyvoice2-24k",
-            of="CosyVoice 2 and 3, Chatterbox",
-        ),
+        # cosyvoice2.yaml; fmax is null in cosyvoice3.yaml.
+        MelConvention(_COSYVOICE, "cosyvoice2-24k", of="CosyVoice 2, Chatterbox"),
+        MelConvention(replace(_COSYVOICE, f_max=12000.0), "cosyvoice3-24k", of="CosyVoice 3"),
         MelConvention(_GPT_SOVITS, "gpt-sovits-24k", of="GPT-SoVITS v3"),
         MelConvention(
             replace(_GPT_SOVITS, sample_rate=32000, n_fft=1280, win_length=1280, hop_length=320, f_max=16000.0),

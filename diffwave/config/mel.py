@@ -91,7 +91,7 @@ class MelConfig:
         return (
             f"{self.sample_rate} Hz, {self.n_fft}/{self.hop_length}/{self.win_length}, "
             f"{self.n_mels} {self.mel_scale} bands {self.f_min:g}-{self.f_max:g} Hz, "
-            f"{self.log} (floor {self.floor:g}), {self.framing} framing"
+            f"{self.log} (floor {self.floor:g}{' added' * self.floor_added}), {self.framing} framing"
             + ", of power" * (self.spectrum == "power")
             + ", standardised" * self.standardised
         )

@@ -181,11 +181,11 @@ def test_two_mel_conventions_never_look_the_same(checkpoint: Checkpoint) -> None
     changes = [{}, {"sample_rate": 22050}, {"n_fft": 2048}, {"win_length": 800}, {"n_mels": 64}, {"f_min": 20.0}]
     changes += [{"f_max": 7600.0}, {"mel_scale": "htk"}, {"mel_norm": "none"}, {"framing": "centre"}]
     changes += [{"magnitude_epsilon": 1e-9}, {"stft_normalized": True}, {"log": "log10"}, {"floor": 1e-10}]
-    mels = [
-        *(dataclasses.replace(MelConfig(), **change) for change in changes),
-        *[each.mel for each in list(CONVENTIONS.values())[1:]],
-    ]
-    free = dataclasses.replace(TINY, diffusion=dataclasses.replace(TINY.diffusion, prior="standard"))
+    changes += [{"spectrum": "power"}, {"floor_added": True}, {"mean": (-5.0,)}, {"scale": (2.0,)}, {"scale": (3.0,)}]
+    mels = {convention.mel for convention in CONVENTIONS.values()}
+    mels |= {dataclasses.replace(MelConfig(), **change) for change in changes}
+    network = dataclasses.replace(TINY.network, squeeze=4)
+    free = dataclasses.replace(TINY, network=network, diffusion=dataclasses.replace(TINY.diffusion, prior="standard"))
     cards = {model_card(Checkpoint(dataclasses.replace(free, mel=mel), {}), "x") for mel in mels}
     assert len(cards) == len(mels)
     with_hop = {dataclasses.replace(MelConfig(), hop_length=hop) for hop in (128, 256)}

@@ -80,13 +80,12 @@ def test_yaml_says_the_same_as_the_dataclasses(name: str, expected: ModelConfig)
 
 
 def test_every_preset_names_its_convention() -> None:
-    described = {mel_preset(name).describe() for name in CONVENTIONS}
-    assert len(described) == len(CONVENTIONS)
+    # But for what is added under a root, which nobody hears, mels that are written otherwise are described otherwise.
+    heard = {dataclasses.replace(convention.mel, magnitude_epsilon=0.0) for convention in CONVENTIONS.values()}
+    assert len({mel.describe() for mel in heard}) == len(heard) > 15
     assert mel_preset("default").describe() == (
         "16000 Hz, 1024/256/1024, 80 slaney bands 0-8000 Hz, ln (floor 1e-05), hop framing"
     )
-    with pytest.raises(ConfigError, match=f"{', '.join(CONVENTIONS)}; got 'hifigan'"):
-        mel_preset("hifigan")
 
 
 @pytest.mark.parametrize("cls", [*ALL, TrainingConfig])
@@ -144,7 +143,11 @@ def test_from_dict_is_strict(values: Any, message: str) -> None:
         (MelConfig, {"f_min": 8000.0}, "f_min < f_max"),
         (MelConfig, {"n_mels": 0}, "n_mels must be positive; got 0"),
         (MelConfig, {"floor": 0.0}, "floor must be positive"),
-        (MelConfig, {"log": "log2"}, "mel.log must be one of ln, log10, db01; got 'log2'"),
+        (MelConfig, {"log": "log3"}, "mel.log must be one of ln, log10, log2, db, db01, linear; got 'log3'"),
+        (MelConfig, {"spectrum": "energy"}, "mel.spectrum must be one of magnitude, power; got 'energy'"),
+        (MelConfig, {"mean": [1.0, 2.0]}, "mel.mean: expected one value for each of 80 bands, or one for all; got 2"),
+        (MelConfig, {"scale": [1.0] * 81}, "mel.scale: expected one value for each of 80 bands, or one for all; got"),
+        (MelConfig, {"scale": [0.0]}, "mel.scale must be positive; got 0.0"),
         (MelConfig, {"framing": "center"}, "hop, centre; got 'center'"),
         (MelConfig, {"mel_scale": "mel"}, "slaney, htk"),
         (MelConfig, {"mel_norm": "area"}, "slaney, none"),
@@ -178,7 +181,6 @@ def test_from_dict_is_strict(values: Any, message: str) -> None:
         (SamplingConfig, {"schedules": {"2": [5.0, 3.0]}}, 'sampling.schedules["2"] must rise from 0'),
         (SamplingConfig, {"guided_schedules": {"1": [-1.0]}}, 'sampling.guided_schedules["1"] must rise from 0'),
         (ModelConfig, {"sampling": {"schedules": {"1": [50.0]}}}, "in [0, 49], the trained steps; got [50.0]"),
-        (ModelConfig, {"mel": {"log": "db01"}, "sampling": {"consistency_iterations": 1}}, "mel.log=db01 is clipped"),
         (SamplingConfig, {"consistency_iterations": -1}, "cannot be negative; got -1"),
         (SamplingConfig, {"fast_betas": {"6": [0.1, 0.2]}}, 'sampling.fast_betas["6"]'),
         (SamplingConfig, {"fast_betas": {"2": [0.1, 1.2]}}, "inside (0, 1)"),
@@ -198,7 +200,6 @@ def test_from_dict_is_strict(values: Any, message: str) -> None:
         (OptimizationConfig, {"stft_weight": -0.1}, "stft_weight must be in [0, 1000]; got -0.1"),
         (OptimizationConfig, {"stft_weight": float("nan")}, "stft_weight must be in [0, 1000]; got nan"),
         (ModelConfig, {"network": {"squeeze": 24, "squeeze_overlap": 1}}, "hop_length=256, squeeze=24"),
-        (ModelConfig, {"mel": {"log": "db01"}, "diffusion": {"prior": "spectral"}}, "mel.log=db01 is clipped"),
     ],
 )  # fmt: skip
 def test_impossible_settings_are_refused_in_words(cls: type, values: dict[str, Any], message: str) -> None:

@@ -15,7 +15,9 @@ from torch import Tensor
 from diffwave.config import MelConfig, mel_preset
 from diffwave.dsp.stft import FrameGeometry, FrameTransform
 from diffwave.kernels import native_consistency, native_library
+from diffwave.mel import consistency as mel_consistency
 from diffwave.mel.consistency import MelConsistency
+from diffwave.mel.coverage import Coverage, cover
 from diffwave.mel.spectrogram import MelSpectrogram, spreading
 
 _REASON = native_consistency.unavailable(FrameGeometry(1024, 256, 1024))
@@ -47,9 +49,10 @@ def noise(config: MelConfig, frames: int, examples: int = 1, seed: int = 0, leve
 
 
 def goal_of(consistency: MelConsistency, wav: Tensor) -> Tensor:
-    """Log of the band magnitudes, float64 ``[B, F, M]``."""
-    mel = consistency.mel(wav.double())
-    return consistency.mel.expand(mel).clamp_min(consistency.mel.config.floor).log().transpose(1, 2)
+    """Log of the sums of bands, with those beyond the outermost ones, float64 ``[B, F, M']``."""
+    front_end = consistency.mel
+    goal = front_end.expand(front_end(wav.double())).clamp_min(front_end.config.floor).log().transpose(1, 2)
+    return cover(front_end.config).complete(goal)
 
 
 def errors(
@@ -174,13 +177,14 @@ def test_bands_may_be_of_power_and_have_a_ceiling(config: MelConfig, squared: bo
 
 
 @needs_kernel
-def test_the_outermost_bins_count_if_a_band_has_them() -> None:
+def test_the_outermost_bins_count_if_a_band_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """Triangles end with zero there; the kernel does not rely on it."""
     consistency = make(momentum=0)
     wav = 0.01 * torch.ones(1, 20 * 256) + 0.02 * torch.tensor([1.0, -1.0]).repeat(20 * 128)
     weights = consistency.mel.filterbank
     weights[0, 0] = weights[-1, -1] = 0.02
     weights[1:, 0] = weights[:-1, -1] = 0
+    monkeypatch.setattr(mel_consistency, "_coverage", lambda _: Coverage(weights, None, None))
     goal = goal_of(consistency, 1.5 * wav)
     filters = native_consistency.Filters.of(weights, spreading(weights))
     settings = {"iterations": 1, "momentum": 0.0, "limit": 2.0, "floor": consistency.mel.config.floor}

@@ -17,6 +17,7 @@ from diffwave.dsp.noise import white_noise
 from diffwave.mel.prior import make_prior
 from diffwave.mel.spectrogram import MelSpectrogram
 from diffwave.network.diffwave import DiffWave
+from diffwave.synthesis.domains import OwnDomain
 from diffwave.synthesis.guidance import MelGuide
 from diffwave.vocoder import Vocoder
 from tiny import TINY, random_weights
@@ -36,7 +37,7 @@ def build(**sampling: Any) -> Vocoder:
 
 def guide(config: ModelConfig, *mels: Tensor, **settings: Any) -> MelGuide:
     front_end = MelSpectrogram(config.mel)
-    targets = [(mel, make_prior(config.diffusion, front_end, mel)) for mel in mels]
+    targets = [(mel, OwnDomain(mel, make_prior(config.diffusion, front_end, mel), mel.shape[-1] * 256)) for mel in mels]
     return MelGuide(front_end, targets, SamplingConfig(**{**GUIDED, "consistency_at": "warm", **settings}))
 
 
@@ -58,7 +59,7 @@ def test_a_start_is_nearer_to_the_mel_with_more_iterations_and_none_without_warm
         warm = guide(TINY, mel, warm_iterations=iterations)
         start = warm.start(noise)
         assert start is not None
-        found.append(distance(warm.targets[0][1].color(start), mel))
+        found.append(distance(warm.targets[0][1].waveform(start), mel))
     assert found[0] > found[1] > found[2]
     assert guide(TINY, mel, consistency_at="steps").start(noise) is None
 
@@ -66,7 +67,7 @@ def test_a_start_is_nearer_to_the_mel_with_more_iterations_and_none_without_warm
 def test_estimates_are_pushed_but_for_the_last_which_is_finished_elsewhere(mel: Tensor) -> None:
     clean = white_noise(0, 1, 256 * 40).expand(1, -1)
     pushing = guide(TINY, mel, step_iterations=10)
-    color = pushing.targets[0][1].color
+    color = pushing.targets[0][1].waveform
     assert distance(color(pushing.correct(3, clean)), mel) < 0.5 * distance(color(clean), mel)
     assert pushing.correct(0, clean) is clean
     assert guide(TINY, mel, step_iterations=0).correct(3, clean) is clean
