@@ -202,7 +202,7 @@ class Vocoder:
         if theirs.mel != own.config:
             check_speakable(theirs)
         self.convention = theirs
-        self.front_end = own if theirs.mel == own.config else MelSpectrogram(theirs.mel).to(self.device)
+        self.front_end = own if theirs.mel == own.config else MelSpectrogram(theirs.mel, theirs.name).to(self.device)
         same = self.front_end is not own and converts(theirs.mel, own.config)
         self._convert = Conversion(self.front_end, own) if same else None
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from diffwave.adapters.adapter import Adapter, MelValueError
+from diffwave.adapters.adapter import Adapter
 from diffwave.adapters.coqui import CoquiVocoder, coqui_convention
+from diffwave.adapters.cosyvoice import CosyVoiceVocoder
 from diffwave.adapters.espnet import EspnetVocoder, espnet_convention
 from diffwave.adapters.hifigan import HifiGanVocoder
 from diffwave.adapters.nemo import NemoVocoder
@@ -18,6 +19,7 @@ from diffwave.adapters.statistics_file import read_statistics
 from diffwave.adapters.transformers import TransformersVocoder, speecht5_convention
 from diffwave.adapters.vocos import VocosVocoder
 from diffwave.config import CONVENTIONS, MelConvention, mel_convention
+from diffwave.mel.spectrogram import MelValueError
 
 if TYPE_CHECKING:
     from diffwave.adapters.torchaudio import TorchaudioVocoder
@@ -26,6 +28,7 @@ __all__ = [
     "CONVENTIONS",
     "Adapter",
     "CoquiVocoder",
+    "CosyVoiceVocoder",
     "EspnetVocoder",
     "HifiGanVocoder",
     "MelConvention",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -15,16 +16,12 @@ from torch import Tensor, nn
 from diffwave.adapters.padded import speak, valid_frames
 from diffwave.config import MelConfig, MelConvention
 from diffwave.config.checks import one_of
-from diffwave.mel.spectrogram import MelWarning
+from diffwave.mel.spectrogram import MelValueError, MelWarning
 from diffwave.vocoder import Vocoder
 
 
-class MelValueError(ValueError):
-    """A mel whose numbers cannot be of the convention that was stated."""
-
-
-class Adapter:
-    """A vocoder that takes mels of another convention.
+class Adapter(nn.Module):
+    """A vocoder that takes mels of any convention, as a module for those who have their vocoder as one.
 
     Args:
         vocoder: who speaks.
@@ -52,6 +49,7 @@ class Adapter:
         consistency: int | None = None,
         on_doubt: str = "refuse",
     ) -> None:
+        super().__init__()
         one_of("on_doubt", on_doubt, ("refuse", "warn"))
         own = vocoder.options
         # Raises now, not when the first mel comes, if the options cannot be.
@@ -64,6 +62,7 @@ class Adapter:
             )
         )
         self.convention = self.vocoder.convention
+        self.network = self.vocoder.network  # for who asks for parameters
         self._on_doubt = on_doubt
 
     @property
@@ -87,25 +86,20 @@ class Adapter:
         """Where the vocoder runs and the waveforms are."""
         return self.vocoder.device
 
-    def parameters(self) -> Iterator[nn.Parameter]:
-        """Those of the network: frameworks look at the first one's device."""
-        return self.vocoder.network.parameters()
-
-    def eval(self) -> Adapter:
-        """Do nothing: a vocoder is always in evaluation mode."""
-        return self
-
-    def to(self, device: torch.device | str) -> Adapter:
-        """Make sure of the device.
+    def _apply(self, fn: Callable[[Tensor], Tensor], *_: object, **__: object) -> Self:
+        """Leave network and precision as they were loaded, whoever moves the module or what it is a part of.
 
         Raises:
-            ValueError: for another one than the vocoder was loaded on; ``Vocoder.from_pretrained(device=...)`` chooses.
+            ValueError: for another device than the vocoder's.
         """
-        asked = torch.device(device)
-        if asked.type != self.device.type or (asked.index is not None and asked.index != self.device.index):
+        try:
+            asked = str(fn(torch.empty(0, device=self.device)).device)
+        except (AssertionError, RuntimeError):
+            asked = "one that is not there"
+        if asked != str(torch.empty(0, device=self.device).device):
             raise ValueError(
                 f"expected device {self.device}, where the vocoder was loaded; got {asked}: load it there, "
-                f'Vocoder.from_pretrained(..., device="{asked}")'
+                "Vocoder.from_pretrained(..., device=...)"
             )
         return self
 
@@ -113,7 +107,8 @@ class Adapter:
         """Mels of the convention as the vocoder takes them.
 
         Args:
-            mels: one, or a batch, with the axes of the convention.
+            mels: one, or a batch, with the axes of the convention. One of nothing but zeros, which no recording has, is
+                that of a denoiser who asks what silence sounds like, and becomes silence.
 
         Returns:
             Shape ``[B, M, F]``.
@@ -124,20 +119,19 @@ class Adapter:
         Warns:
             MelWarning: of the latter, with ``on_doubt="warn"``.
         """
-        batch = self._turned(mels)
+        batch = self._turned(mels).to(self.device, torch.float32)
         front_end = self.vocoder.front_end
-        try:
-            front_end.check_range(batch)
-        except ValueError as error:
-            raise MelValueError(str(error)) from None
+        silent = front_end.compress(torch.zeros_like(batch))
+        batch = torch.where((batch == 0).all(dim=2).all(dim=1)[:, None, None], silent, batch)
+        front_end.check_range(batch)
         for mel in batch.unsqueeze(1):
             try:
                 front_end.check_convention(mel)
-            except ValueError as error:
+            except MelValueError as error:
                 if self._on_doubt == "refuse":
                     raise MelValueError(f'{error} (on_doubt="warn" lets it pass)') from None
                 warnings.warn(str(error), MelWarning, stacklevel=4)
-        return batch.float().to(self.device)
+        return batch
 
     def _turned(self, mels: Tensor) -> Tensor:
         """``[B, M, F]``, whatever the axes."""
@@ -149,13 +143,37 @@ class Adapter:
             kind = str(mels.dtype) if isinstance(mels, Tensor) else type(mels).__name__
             raise MelValueError(f"{expected}, a tensor of floats; got {kind}")
         batch = mels.detach().unsqueeze(0) if mels.ndim == 2 else mels.detach()
-        if batch.ndim != 3 or batch.numel() == 0:
+        if batch.ndim != 3 or len(batch) == 0:
             raise MelValueError(f"{expected}; got shape {list(mels.shape)}")
         first = batch.transpose(1, 2) if turned else batch
         if first.shape[1] != bands:
             swapped = " (transposed?)" if first.shape[2] == bands else ""
             raise MelValueError(f"{expected}; got shape {list(mels.shape)}{swapped}")
         return first
+
+    def stream(self, mels: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Speak one mel while it arrives.
+
+        Args:
+            mels: its parts, in order, each with the axes of the convention; a batch's axis may stand before them.
+
+        Yields:
+            The waveform in pieces ``[n_i]``, as soon as each is known.
+
+        Raises:
+            MelValueError, MemoryError: when the turn of a part that cannot be has come.
+
+        Warns:
+            MelWarning: if the first 64 frames do not look like the convention.
+        """
+        return self.vocoder.stream(self._alone(part) for part in mels)
+
+    def _alone(self, mel: Tensor) -> Tensor:
+        """``[M, F]``."""
+        batch = self._turned(mel)
+        if len(batch) > 1:
+            raise MelValueError(f"expected one {self.convention.name} mel; got a batch of {len(batch)}")
+        return batch[0]
 
     def waveforms(self, mels: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Synthesize mels of the convention.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from diffwave.adapters.adapter import Adapter
 from diffwave.config import ConfigError, MelConfig, MelConvention
@@ -25,7 +25,6 @@ class CoquiVocoder(Adapter):
         return self.waveforms(c)[0].unsqueeze(1)
 
     forward = inference
-    __call__ = inference
 
 
 def plug_into(synthesizer: Any, vocoder: Vocoder) -> CoquiVocoder:
@@ -46,8 +45,6 @@ def plug_into(synthesizer: Any, vocoder: Vocoder) -> CoquiVocoder:
     synthesizer.vocoder_ap = processor
     synthesizer.vocoder_config = {"audio": {"sample_rate": processor.sample_rate}}
     synthesizer.output_sample_rate = processor.sample_rate
-    if isinstance(getattr(synthesizer, "vocoder_model", None), nn.Module):
-        del synthesizer.vocoder_model  # a module of the synthesizer's, which only another could replace
     synthesizer.vocoder_model = adapter
     return adapter
 

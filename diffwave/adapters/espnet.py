@@ -30,7 +30,7 @@ class EspnetVocoder(Adapter):
         """Sample rate, under the name by which ``Text2Speech`` asks."""
         return self.sample_rate
 
-    def __call__(self, feats: Tensor) -> Tensor:
+    def forward(self, feats: Tensor) -> Tensor:
         """Mel ``[F, M]`` to waveform ``[N]``."""
         return self.waveform(feats)
 
@@ -49,7 +49,7 @@ class EspnetVocoder(Adapter):
                 "normalize_before: expected mels that are standardised, as the convention says; state one without mean "
                 "and scale"
             )
-        return self(torch.as_tensor(c)).unsqueeze(1)
+        return self.forward(torch.as_tensor(c)).unsqueeze(1)
 
 
 def espnet_convention(feats_extract: Any, normalize: Any = None) -> MelConvention:

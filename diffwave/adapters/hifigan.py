@@ -12,11 +12,9 @@ class HifiGanVocoder(Adapter):
 
     usual_convention = "hifigan-22k"
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """Mels ``[B, M, F]`` to waveforms ``[B, 1, N]``."""
         return self.waveforms(x)[0].unsqueeze(1)
-
-    forward = __call__
 
     def remove_weight_norm(self) -> None:
         """Do nothing: there is none."""

@@ -20,6 +20,6 @@ class NemoVocoder(Adapter):
         """Mels ``[B, M, F]`` to waveforms ``[B, N]``."""
         return self.waveforms(spec)[0]
 
-    def __call__(self, *, spec: Tensor) -> Tensor:
+    def forward(self, *, spec: Tensor) -> Tensor:
         """Mels ``[B, M, F]`` to waveforms ``[B, 1, N]``, as the model's ``forward`` does."""
         return self.convert_spectrogram_to_audio(spec).unsqueeze(1)

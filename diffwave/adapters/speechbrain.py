@@ -34,6 +34,6 @@ class SpeechBrainVocoder(Adapter):
         """One mel ``[M, F]`` to a waveform ``[1, N]``."""
         return self.waveform(spectrogram).unsqueeze(0)
 
-    def __call__(self, spectrogram: Tensor) -> Tensor:
+    def forward(self, spectrogram: Tensor) -> Tensor:
         """``decode_batch`` of whole mels."""
         return self.decode_batch(spectrogram)

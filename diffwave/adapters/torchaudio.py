@@ -13,7 +13,7 @@ class TorchaudioVocoder(Adapter, Tacotron2TTSBundle.Vocoder):  # type: ignore[mi
 
     usual_convention = "tacotron2-22k"
 
-    def __call__(self, specgrams: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    def forward(self, specgrams: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Synthesize a batch.
 
         Args:

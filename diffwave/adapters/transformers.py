@@ -29,7 +29,7 @@ class TransformersVocoder(Adapter):
         """What the pipeline looks at: ``sampling_rate``; and the number of bands, ``model_in_dim``."""
         return SimpleNamespace(sampling_rate=self.sample_rate, model_in_dim=self.convention.mel.n_mels)
 
-    def __call__(self, spectrogram: Tensor) -> Tensor:
+    def forward(self, spectrogram: Tensor) -> Tensor:
         """Synthesize one mel or a batch.
 
         Args:
@@ -44,8 +44,6 @@ class TransformersVocoder(Adapter):
         wavs = self.waveforms(spectrogram, _lengths(spectrogram))[0]
         # generate_speech reckons with F * hop_length samples, also if the longest ends with zeros.
         return F.pad(wavs, (0, spectrogram.shape[1] * self.hop_length - wavs.shape[1]))
-
-    forward = __call__
 
 
 def speecht5_convention(extractor: Any) -> MelConvention:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from diffwave.config.checks import ConfigError, one_of
 from diffwave.config.document import from_dict
@@ -35,15 +35,16 @@ class MelConvention:
     def __post_init__(self) -> None:
         one_of("convention.axes", self.axes, ("bands-first", "frames-first"))
 
-    def with_statistics(self, mean: Sequence[float], scale: Sequence[float]) -> MelConvention:
-        """The same mels, standardised: ``(logarithm - mean) / scale``; any sequence of numbers, arrays too."""
-        # What has several dimensions, such as [1, M], is taken in order; a single number for all bands.
-        mean, scale = (tuple(map(float, getattr(s, "ravel", lambda s=s: s)())) for s in map(_sequence, (mean, scale)))
+    def with_statistics(self, mean: Any, scale: Any) -> MelConvention:
+        """The same mels, standardised: ``(logarithm - mean) / scale``.
+
+        Args:
+            mean, scale: a number for each band, in lists or arrays of any shape, or one for all.
+
+        Raises:
+            ConfigError: for what is no such number, too many or too few, and for a scale of zero or less.
+        """
         return replace(self, mel=replace(self.mel, mean=mean, scale=scale))
-
-
-def _sequence(statistics: object) -> object:
-    return (statistics,) if isinstance(statistics, int | float) else statistics
 
 
 # jik876/hifi-gan: meldataset.py adds 1e-9 under the root.

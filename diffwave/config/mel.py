@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 from diffwave.config.checks import one_of, require
 
@@ -72,13 +74,12 @@ class MelConfig:
         require(self.n_mels > 0, f"mel.n_mels must be positive; got {self.n_mels}")
         require(self.floor > 0, f"mel.floor must be positive; got {self.floor}")
         for name in ("mean", "scale"):
-            # Read from JSON or YAML they are lists.
-            object.__setattr__(self, name, tuple(map(float, getattr(self, name))))
-            count = len(getattr(self, name))
+            given = _numbers(f"mel.{name}", getattr(self, name))
             require(
-                count in (0, 1, self.n_mels),
-                f"mel.{name}: expected one value for each of {self.n_mels} bands, or one for all; got {count}",
+                len(given) in (0, 1, self.n_mels),
+                f"mel.{name}: expected one value for each of {self.n_mels} bands, or one for all; got {len(given)}",
             )
+            object.__setattr__(self, name, given)
         require(all(value > 0 for value in self.scale), f"mel.scale must be positive; got {min(self.scale, default=1)}")
 
     @property
@@ -95,3 +96,13 @@ class MelConfig:
             + ", of power" * (self.spectrum == "power")
             + ", standardised" * self.standardised
         )
+
+
+def _numbers(name: str, given: Any) -> tuple[float, ...]:
+    """Of a number, or of lists or an array of any shape, in order."""
+    values = given.tolist() if hasattr(given, "tolist") else given  # an array's or a tensor's
+    if isinstance(values, list | tuple):
+        return tuple(number for part in values for number in _numbers(name, part))
+    number = isinstance(values, int | float) and not isinstance(values, bool) and math.isfinite(values)
+    require(number, f"{name}: expected finite numbers; got {values!r:.40}")
+    return (float(values),)

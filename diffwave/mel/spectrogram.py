@@ -12,10 +12,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from diffwave.config import MelConfig
+from diffwave.config import MelConfig, convention_name
 from diffwave.dsp.stft import FrameGeometry, stft
 from diffwave.mel.logarithms import LOGARITHMS, compress, expand, to_nepers
-from diffwave.mel.values import OVERSHOOT, doubt
+from diffwave.mel.values import OVERSHOOT, doubt, hint, readings
 
 # Largest log-mel of a full-scale signal: window sum 512, height of a slaney triangle about .02 and of an
 # HTK triangle 1; +2 leaves room for signals that clip.
@@ -27,18 +27,24 @@ class MelWarning(UserWarning):
     """A mel that is in range but does not look like speech in the model's convention."""
 
 
+class MelValueError(ValueError):
+    """A mel that cannot be of the convention that was stated."""
+
+
 class MelSpectrogram(nn.Module):
     """Log-mel spectrogram with exactly ``F = N / hop_length`` frames.
 
     Args:
         config: the convention.
+        name: of it, for messages; that of ``diffwave mels`` if not given.
     """
 
     filterbank: Tensor
 
-    def __init__(self, config: MelConfig) -> None:
+    def __init__(self, config: MelConfig, name: str = "") -> None:
         super().__init__()
         self.config = config
+        self.name = name or convention_name(config)
         self.geometry = FrameGeometry(config.n_fft, config.hop_length, config.win_length, config.framing)
         self.register_buffer("filterbank", mel_filterbank(config), persistent=False)  # [M, K]
 
@@ -107,7 +113,7 @@ class MelSpectrogram(nn.Module):
             mel: shape ``[B, M, F]``.
 
         Raises:
-            ValueError: what :meth:`check_range` and :meth:`check_convention` raise.
+            MelValueError: what :meth:`check_range` and :meth:`check_convention` raise.
         """
         self.check_range(mel)
         self.check_convention(mel)
@@ -121,27 +127,27 @@ class MelSpectrogram(nn.Module):
             mel: shape ``[B, M, F]``.
 
         Raises:
-            ValueError: wrong shape, band count, non-finite values, or values out of the convention's range.
+            MelValueError: wrong shape, band count, non-finite values, or values out of the convention's range.
         """
         mel, config = mel.detach(), self.config
         expected = self._expected()
         if mel.ndim != 3 or mel.shape[1] != config.n_mels:
             shape = list(mel.shape[1:]) if mel.ndim == 3 else list(mel.shape)
             swapped = mel.ndim == 3 and mel.shape[2] == config.n_mels
-            raise ValueError(f"{expected}; got shape {shape}" + (" (transposed?)" * swapped))
+            raise MelValueError(f"{expected}; got shape {shape}" + (" (transposed?)" * swapped))
         if mel.shape[2] == 0:
-            raise ValueError(f"{expected}; got no frames")
+            raise MelValueError(f"{expected}; got no frames")
         if not bool(torch.isfinite(mel).all()):
-            raise ValueError(f"{expected}; got NaN or infinite values")
+            raise MelValueError(f"{expected}; got NaN or infinite values (the logarithm of 0?)")
         low, high = self.limits()
         values = self.destandardise(mel)
         smallest, largest = float(values.min()), float(values.max())
         slope, _ = LOGARITHMS.get(config.log, (0.0, 0.0))
         if smallest < low - OVERSHOOT * slope or largest > high + OVERSHOOT * slope * (config.log == "db01"):
             undone = ", mean and scale undone," * config.standardised
-            raise ValueError(
-                f"{expected}, values{undone} in [{low:.2f}, {high:.2f}]; got values in "
-                f"[{smallest:.2f}, {largest:.2f}] (another logarithm, floor or normalisation?)"
+            raise MelValueError(
+                f"{expected}, values{undone} in [{low:.4g}, {high:.4g}]; got values in "
+                f"[{smallest:.4g}, {largest:.4g}] (another logarithm, floor or normalisation?){self._hint(mel)}"
             )
 
     def within_limits(self, mel: Tensor) -> Tensor:
@@ -162,23 +168,34 @@ class MelSpectrogram(nn.Module):
             mel: shape ``[B, M, F]``, in range.
 
         Raises:
-            ValueError: if the values do not look like speech in this convention.
+            MelValueError: if the values do not look like speech in this convention.
         """
         # What db01 clips is too much for statistics.
         if self.config.log == "db01" or self.config.floor > _COARSE_FLOOR:
             return
+        mel = mel.detach()
+        reason = doubt(self._levelled(self.destandardise(mel), self.config.log))
+        if reason:
+            raise MelValueError(f"{self._expected()}; got {reason}{self._hint(mel)}")
+
+    def _levelled(self, values: Tensor, log: str) -> Tensor:
+        """Nepers ``[B, M, F]`` as the usual window and triangles would have them, of numbers read in a logarithm."""
+        nepers = to_nepers(values, log)
         usual = replace(self.config, mel_norm="slaney", stft_normalized=False, spectrum="magnitude")
         # In longer windows noise is louder, and more bins are added up.
         bins = self.config.n_fft / self.config.sample_rate * 16000 / 1024
         louder = max(0.0, 0.5 * math.log(self.config.win_length / 1024) + math.log(bins))
-        reason = doubt(self.nepers(mel.detach()) + levelling(self.config, usual).to(mel) - louder)
-        if reason:
-            plain = self.config.log == "ln" and not self.config.standardised
-            hint = " (multiply by 2.3026)" if plain and "log10 read as ln" in reason else ""
-            raise ValueError(f"{self._expected()}; got {reason}{hint}")
+        return (nepers / 2 if self.of_power else nepers) + levelling(self.config, usual).to(nepers) - louder
+
+    def _hint(self, mel: Tensor) -> str:
+        """What refused numbers may be instead, for the end of a message."""
+        if self.config.standardised and (plain := readings(mel, self._levelled)):
+            return f"; they would be speech as {' or '.join(plain)}, not standardised"
+        return hint(self.destandardise(mel), self._levelled)
 
     def _expected(self) -> str:
-        return f"expected a mel [{self.config.n_mels} bands, frames] of: {self.config.describe()}"
+        named = f" {self.name}" if self.name else ""
+        return f"expected a mel [{self.config.n_mels} bands, frames] of{named}: {self.config.describe()}"
 
     def limits(self) -> tuple[float, float]:
         """Smallest and largest logarithm that a mel of this convention can have, before mean and scale."""

@@ -9,10 +9,12 @@ each, an ln mel read as log10 2.3 times more, and speech leaves no doubt between
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from torch import Tensor
 
-from diffwave.mel.logarithms import to_nepers
+# How numbers ``[B, M, F]`` would be heard in a logarithm, in nepers.
+Reading = Callable[[Tensor, str], Tensor]
 
 # How far below its floor a mel may be, in nepers: an acoustic model is a regression, and where its training data lay on
 # the floor it goes below it now and then.
@@ -52,16 +54,35 @@ def doubt(nepers: Tensor) -> str:
     return ""
 
 
-def readings(values: Tensor) -> list[str]:
+def readings(values: Tensor, nepers: Reading) -> list[str]:
     """Logarithms, ``linear`` among them, by which these values would look like speech.
 
     Args:
         values: shape ``[B, M, F]``, finite.
+        nepers: how they are read in each.
     """
     kinds = ["ln", "log10", "db", "db01", "log2"]
     if float(values.min()) >= 0:
         kinds = ["linear", "db01"]
-    return [kind for kind in kinds if _speechlike(to_nepers(values, kind))]
+    return [kind for kind in kinds if _speechlike(nepers(values, kind))]
+
+
+def hint(values: Tensor, nepers: Reading) -> str:
+    """What numbers that were refused may be, for the end of a message; empty if nobody knows.
+
+    Args:
+        values: shape ``[B, M, F]``, finite.
+        nepers: how they are read in each logarithm.
+    """
+    fitting = readings(values, nepers)
+    if fitting:
+        return f"; they would be speech as {' or '.join(fitting)}"
+    mean, std = float(values.mean()), float(values.std()) if values.numel() > 1 else 0.0
+    if abs(mean) < 0.5 and 0.5 < std < 1.5:
+        return "; they look standardised: state their mean and scale"
+    if -4.01 < float(values.min()) <= -3.9 and float(values.max()) <= 4.01:
+        return "; they look normalised to [-4, 4]: state their mean and scale (diffwave.adapters.coqui reads them)"
+    return ""
 
 
 def _speechlike(nepers: Tensor) -> bool:

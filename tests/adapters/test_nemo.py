@@ -31,14 +31,12 @@ def mels() -> torch.Tensor:
 
 
 def test_nemos_code_speaks_through_us() -> None:
-    own = tiny_vocoder(MelConfig(sample_rate=22050, framing="hop"))
+    own = tiny_vocoder(MelConfig())
     logger = FastPitchArtifactGenerator.__new__(FastPitchArtifactGenerator)  # its constructor wants checkpoints
     logger.vocoder = NemoVocoder(own)
     wavs, samples = logger._generate_audio(mels=mels(), mels_len=torch.tensor([20, 20]), hop_length=HOP)
     assert samples.tolist() == [20 * HOP] * 2
-    longer = torch.cat([mels(), mels()[..., -1:]], dim=-1)
-    expected = own.synthesize(longer)[:, HOP // 2 : HOP // 2 + 20 * HOP]
-    torch.testing.assert_close(wavs, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(wavs, own.with_mel("nemo-22k").synthesize(mels()), rtol=1e-4, atol=1e-5)
 
 
 def test_shapes_are_those_of_nemos_hifigan() -> None:
@@ -48,14 +46,11 @@ def test_shapes_are_those_of_nemos_hifigan() -> None:
         resblock_kernel_sizes=[3], resblock_dilation_sizes=[[1, 3, 5]],
     )  # fmt: skip
     theirs = generator(x=mels())
-    own = tiny_vocoder(MelConfig(sample_rate=22050, framing="centre"))
-    ours = NemoVocoder(own)
+    ours = NemoVocoder(tiny_vocoder(MelConfig()))
     assert ours(spec=mels()).shape == theirs.shape == (2, 1, 20 * HOP)
     # HifiGanModel.convert_spectrogram_to_audio is this squeeze.
     assert "self(spec=spec).squeeze(1)" in inspect.getsource(HifiGanModel.convert_spectrogram_to_audio)
-    for vocoder in (own, ours):
-        assert vocoder.convert_spectrogram_to_audio(spec=mels()).shape == theirs.squeeze(1).shape
-        torch.testing.assert_close(vocoder.convert_spectrogram_to_audio(spec=mels()), own.synthesize(mels()))
+    assert ours.convert_spectrogram_to_audio(spec=mels()).shape == theirs.squeeze(1).shape
 
 
 def test_the_preset_is_what_fastpitchs_preprocessor_makes() -> None:
