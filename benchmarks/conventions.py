@@ -1,136 +1,225 @@
-"""What a mel of another convention costs in sound, and how surely a wrong logarithm is told.
+"""How the packaged checkpoint speaks every named convention of mels: beside no network, Griffin-Lim and the recording.
 
-    python -m benchmarks.conventions --data data/LibriSpeech
+    pip install --no-deps distillmos xls-r-sqa
+    python -m benchmarks.conventions --data data/LibriSpeech --other data/LJSpeech --work outputs/conventions
 
-Writes ``docs/benchmarks/conventions.json`` and ``docs/benchmarks/conventions.md``: PESQ of the packaged checkpoint when
-the mel was framed like librosa's, with and without the adapter's shift, and when SpeechT5's bands (80-7600 Hz) are
-regridded to the model's (0-8000 Hz) by a fixed linear map, which no adapter does: this is why.
+Each convention's scores are kept in ``--work`` as they come, and what is there is not made again; two runs with
+different ``--only`` share the work. Writes ``docs/conventions.json`` and ``docs/conventions.md``.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import math
-import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import soundfile
 import torch
 from torch import Tensor
 
-from benchmarks.report import measured, split_names, stamp, table, write
-from diffwave.adapters import HifiGanVocoder, MelConvention
-from diffwave.audio.file import read_audio
-from diffwave.config import MelConfig, mel_preset
-from diffwave.evaluation.perceptual import pesq_wb
+from benchmarks.report import ROOT, measured, split_names, spread, stamp, table, verdict, write
+from diffwave.audio.file import read_audio, resample
+from diffwave.config import CONVENTIONS, MelConfig
+from diffwave.evaluation.perceptual import pesq_wb, stoi
 from diffwave.evaluation.statistics import cluster_interval
-from diffwave.mel.spectrogram import MelSpectrogram, MelWarning, mel_filterbank
-from diffwave.mel.values import doubt
+from diffwave.evaluation.synchrony import synchrony_difference
+from diffwave.files import write_text
+from diffwave.mel.baseline import griffin_lim, mel_consistency
 from diffwave.vocoder import Vocoder
 
-OWN = "the model's own mels"
-RAW, SHIFTED = "framed like librosa's, as they come", "framed like librosa's, through an adapter"
-REGRIDDED = "SpeechT5's, regridded by the pseudo-inverse of its filterbank"
-FRAMES = (16, 32, 64, 128)
-LN10 = math.log(10)
+OURS, FLOOR, GRIFFIN_LIM, RECORDING = "ours", "no network", "Griffin-Lim", "recording"
+RATE = 16000  # of all metrics
+METRICS = {"pesq": ("PESQ-WB", 2), "estoi": ("ESTOI", 3), "mos": ("DistillMOS", 2), "synchrony": ("synchrony", 3)}
+# What was aimed at: PESQ-WB at least, predicted opinion below the recording's at most, band synchrony at least.
+GOALS = {
+    ("hifigan-22k", "matcha-22k", "tacotron2-22k"): (4.25, 0.12, -0.12),
+    ("vocos-24k", "f5-tts-24k", "bigvgan-24k", "univnet-24k"): (4.42, 0.08, -0.12),
+    ("speecht5-16k", "espnet-16k"): (3.75, 0.20, -0.12),
+    ("espnet-22k",): (4.10, 0.15, -0.15),
+    ("espnet-24k",): (4.00, 0.15, -0.15),
+    ("cosyvoice2-24k",): (3.60, 0.25, -0.15),
+}
+# A convention that nobody named: another rate, size, scale and range than any of the list.
+UNNAMED = {
+    "32 kHz, 1600/400, 90 HTK bands, 40-14000 Hz": MelConfig(
+        sample_rate=32000, n_fft=1600, win_length=1600, hop_length=400, n_mels=90, f_min=40.0, f_max=14000.0,
+        mel_scale="htk", log="log10", framing="centre",
+    ),
+    "20 kHz, 743/186, 70 bands, 0-9000 Hz": MelConfig(
+        sample_rate=20000, n_fft=743, win_length=743, hop_length=186, n_mels=70, f_max=9000.0, log="db"
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Utterance:
+    """A recording.
+
+    Args:
+        wav: samples at ``rate``, shape ``[N]``.
+        rate: its own.
+        speaker: for intervals.
+    """
+
+    wav: np.ndarray
+    rate: int
+    speaker: str
+
+    def at(self, rate: int) -> np.ndarray:
+        """Samples at another rate."""
+        return self.wav if rate == self.rate else resample(self.wav, self.rate, rate)
+
+
+def groups() -> dict[str, list[str]]:
+    """Named conventions whose mels sound the same, by the first of them: only numbers or half a hop lie between."""
+    found: dict[MelConfig, list[str]] = {}
+    for name, convention in CONVENTIONS.items():
+        plain = dataclasses.replace(convention.mel, mean=(), scale=(), floor_added=False, magnitude_epsilon=0.0)
+        found.setdefault(dataclasses.replace(plain, floor=1e-5 if plain.log == "ln" else plain.floor), []).append(name)
+    return {names[0]: names for names in found.values()}
 
 
 def systems(vocoder: Vocoder) -> dict[str, Callable[[Tensor], Tensor]]:
-    """From a waveform ``[1, N]`` to one through the mels of each convention."""
-    own = vocoder.config.mel
-    centred = MelSpectrogram(replace(own, framing="centre"))
-    speecht5 = MelSpectrogram(mel_preset("speecht5-16k"))
-    adapter = HifiGanVocoder(vocoder, MelConvention(centred.config))
-    regrid = mel_filterbank(own).double() @ torch.linalg.pinv(speecht5.filterbank.double())
-
-    def regridded(wav: Tensor) -> Tensor:
-        magnitudes = regrid @ speecht5.expand(speecht5(wav)).double()
-        return adapter(magnitudes.clamp_min(own.floor).log())[:, 0]
-
+    """From a mel ``[M, F]`` to a waveform; without a network, with as many iterations."""
+    how = vocoder.resolve().sampling
+    calls = len(vocoder.resolve().sampler)
+    iterations = how.warm_iterations + (calls - 1) * how.step_iterations + how.consistency_iterations
     return {
-        OWN: lambda wav: vocoder.synthesize(vocoder.mel(wav)),
-        RAW: lambda wav: vocoder.synthesize(centred(wav)),
-        SHIFTED: lambda wav: adapter(centred(wav))[:, 0],
-        REGRIDDED: regridded,
+        OURS: vocoder.synthesize,
+        FLOOR: lambda mel: mel_consistency(vocoder.front_end, mel, iterations),
+        GRIFFIN_LIM: lambda mel: griffin_lim(vocoder.front_end, mel),
     }
 
 
-def score(vocoder: Vocoder, wavs: Sequence[Tensor]) -> dict[str, list[float]]:
-    """PESQ of each system and utterance."""
-    scores: dict[str, list[float]] = {}
-    for wav in wavs:
-        whole = wav[: len(wav) // vocoder.hop_length * vocoder.hop_length]
-        for name, run in systems(vocoder).items():
-            scores.setdefault(name, []).append(pesq_wb(whole.numpy(), run(whole.unsqueeze(0))[0].numpy()))
-    return scores
+def judge(reference: np.ndarray, estimate: np.ndarray, opinion: Callable[[np.ndarray], float]) -> dict[str, float]:
+    """All metrics of two waveforms of 16 kHz."""
+    return {
+        "pesq": pesq_wb(reference, estimate),
+        "estoi": stoi(reference, estimate, extended=True),
+        "mos": opinion(estimate),
+        "synchrony": synchrony_difference(reference, estimate, RATE),
+    }
 
 
-def alarms(wavs: Sequence[Tensor]) -> dict[str, dict[str, float]]:
-    """Share of excerpts of each length of which there is a doubt, in percent: rightly read, and wrongly."""
-    fine = MelSpectrogram(MelConfig(floor=1e-10))
-    random = np.random.default_rng(0)
-    counts: dict[str, dict[str, list[bool]]] = {}
-    for wav in wavs:
-        deep = fine(wav[: len(wav) // 256 * 256].unsqueeze(0))  # nepers
-        usual = deep.clamp_min(math.log(1e-5))
-        read = {
-            "ln, read as ln": usual,
-            "log10, read as log10": deep,
-            "log10, read as ln": deep / LN10,
-            "ln, read as log10": usual * LN10,
-        }
-        for frames in FRAMES:
-            for start in random.integers(0, max(1, deep.shape[2] - frames), 3):
-                for name, nepers in read.items():
-                    found = counts.setdefault(name, {}).setdefault(str(frames), [])
-                    found.append(bool(doubt(nepers[..., start : start + frames])))
-        for name, nepers in read.items():
-            counts[name].setdefault("whole", []).append(bool(doubt(nepers)))
-    return {name: {n: 100 * float(np.mean(found)) for n, found in row.items()} for name, row in counts.items()}
+def score(mel: MelConfig | str, utterances: Sequence[Utterance], opinion: Callable[[np.ndarray], float]) -> Any:
+    """Scores and seconds of each system, utterance by utterance."""
+    vocoder = Vocoder.from_pretrained(device="cpu", mel=mel)
+    found: dict[str, list[dict[str, float]]] = {}
+    for utterance in utterances:
+        wav = torch.from_numpy(utterance.at(vocoder.sample_rate))
+        reference = utterance.at(RATE)
+        for name, speak in systems(vocoder).items():
+            begun = time.process_time()
+            made = speak(vocoder.mel(wav))[: len(wav)].numpy()
+            seconds = time.process_time() - begun
+            heard = made if vocoder.sample_rate == RATE else resample(made, vocoder.sample_rate, RATE)
+            heard = np.pad(heard, (0, max(0, len(reference) - len(heard))))[: len(reference)]
+            scores = judge(reference, heard, opinion) | {"rtf": seconds * RATE / len(reference)}
+            found.setdefault(name, []).append(scores)
+    return found
+
+
+def times(names: Sequence[str], rounds: int = 3) -> dict[str, Any]:
+    """Seconds for mels of each convention over those for the network's own, in turns; one thread."""
+    torch.set_num_threads(1)
+    own = Vocoder.from_pretrained(device="cpu")
+    samples = torch.from_numpy(next(iter(_read(ROOT / "tests" / "data", ["403-126855-0000.flac"], 6.0))).wav)
+
+    def seconds(vocoder: Vocoder) -> float:
+        wav = torch.from_numpy(resample(samples.numpy(), RATE, vocoder.sample_rate))
+        mel = vocoder.mel(wav)
+        begun = time.process_time()
+        vocoder.synthesize(mel)
+        return time.process_time() - begun
+
+    found: dict[str, list[float]] = {name: [] for name in names}
+    for _ in range(rounds):
+        for name in names:
+            base = seconds(own)
+            found[name].append(seconds(own.with_mel(name)) / base)
+    return {name: spread(ratios) for name, ratios in found.items()}
+
+
+def predicted_opinion() -> Callable[[np.ndarray], float]:
+    """DistillMOS of a waveform of 16 kHz (Stahl & Gamper 2025)."""
+    import distillmos
+
+    model = distillmos.ConvTransformerSQAModel().eval()
+
+    def opinion(wav: np.ndarray) -> float:
+        with torch.inference_mode():
+            return float(model(torch.from_numpy(np.asarray(wav, dtype=np.float32)).unsqueeze(0)))
+
+    return opinion
+
+
+def _read(root: Path, names: Sequence[str], longest: float) -> Iterator[Utterance]:
+    for name in names:
+        rate = soundfile.info(root / name).samplerate
+        wav = read_audio(root / name, rate).wav.numpy()
+        yield Utterance(wav[: int(longest * rate)], rate, Path(name).stem.split("-")[0])
+
+
+def _mean(scores: Sequence[dict[str, float]], metric: str) -> float:
+    return float(np.mean([row[metric] for row in scores]))
 
 
 def page(results: dict[str, Any]) -> str:
     """The page, from what was measured."""
-    apart = {
-        name: f"{found['mean']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}]"
-        for name, found in results["differences"].items()
-    }
-    rows = [(name, f"{np.mean(found):.3f}", apart.get(name, "")) for name, found in results["pesq"].items()]
-    columns = [*map(str, FRAMES), "whole"]
-    doubts = [(name, *(f"{row[each]:.1f}" for each in columns)) for name, row in results["doubts"].items()]
+    speech = results["librispeech"]
+    judged = list(_judged(results))
+    missed = [row for row in judged if "missed" in row[-1]]
     lines = [
-        "# Mels of other conventions",
+        "# One checkpoint, every mel",
         "",
         f"Generated by `{results['command']}`; every score is in [conventions.json](conventions.json).",
         "",
-        *table(["mels", "PESQ-WB", "difference"], rows),
+        "`Vocoder.from_pretrained(mel=NAME)`: the packaged `default`, whose network knows 16 kHz and one mel, with "
+        f"mels of every convention that `diffwave mels` names, at their own rate. {results['what']}, brought to each "
+        "convention's rate and back to 16 kHz, where PESQ and the others listen. *No network* has as many iterations "
+        "of mel consistency. *Synchrony* is the difference from the recording: 0 is as in speech, negative is buzzing. "
+        "DistillMOS predicts listeners' opinions. *Time*: of a core, for a second of audio, beside other work.",
         "",
-        f"The `default` checkpoint as it speaks, {results['utterances']} utterances of `val`, the same noise. "
-        "Differences are paired with the first row: mean and 95 % interval (bootstrap).",
+        *table(["mels", "what", *(label for label, _ in METRICS.values()), "time"], _rows(speech), words=2),
         "",
-        "**Framing.** librosa centres frame `i` at `i * hop`, HiFi-GAN (and this model) at `(i + 1/2) * hop`. From "
-        "librosa's, speech comes half a hop (8 ms) late and otherwise much the same; PESQ aligns before it judges and "
-        "does not see the delay. An adapter cuts half a hop off the front, so that a sample is where the mel says.",
+        "PESQ-WB and DistillMOS of *ours* with 95 % intervals over speakers; a line stands for all the names before "
+        "it, whose mels differ in how numbers are written alone. Above 8 kHz the network hears nothing: there the "
+        "waveform is what the mel alone says, which these metrics do not hear either.",
         "",
-        "**Regridding.** Bands over 80-7600 Hz hold nearly all that bands over 0-8000 Hz do, but not all, and the "
-        "sampling loop trusts every band of a mel. In trials on 6 to 8 of the utterances no other fixed linear map was "
-        "better (triangles in, triangles out; least squares on speech, of all bands or of near ones; the best linear "
-        "estimate for a smooth spectrum). Adapters refuse such mels; a model trained on the TTS model's bands is the "
-        "way.",
+        "## Beside what was aimed at",
         "",
-        "## How surely a wrong logarithm is told",
+        *table(["mels", "PESQ-WB", "DistillMOS below the recording", "synchrony", ""], judged),
         "",
-        "Share of excerpts of which `check_convention` and the adapters say that they do not look like speech in the "
-        "convention, in percent:",
+        f"{len(judged) - len(missed)} of {len(judged)} lines are met in every figure.",
         "",
-        *table(["mels", *(f"{n} frames" for n in FRAMES), "whole utterances"], doubts),
+    ]
+    if results["ljspeech"]:
+        lines += [
+            "## Recordings of 22.05 kHz",
+            "",
+            f"{results['clips']} clips of LJSpeech, at their own rate:",
+            "",
+            *table(
+                ["mels", "what", *(label for label, _ in METRICS.values()), "time"], _rows(results["ljspeech"]), words=2
+            ),
+            "",
+        ]
+    ratios = [
+        (name, *(f"{found[part]:.2f}" for part in ("median", "low", "high")))
+        for name, found in results["times"].items()
+    ]
+    lines += [
+        "## Time",
         "",
-        f"The same {results['utterances']} utterances, three excerpts of each length. The first two rows should be 0. "
-        "Thresholds were chosen on these and on 19 recordings of other corpora, so this is no test on unseen speech.",
+        "Processor time for the same six seconds over that of the network's own mels, in turns, one thread:",
+        "",
+        *table(["mels", "median", "least", "most"], ratios),
         "",
         measured(results),
         "",
@@ -138,29 +227,96 @@ def page(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _rows(found: dict[str, Any]) -> Iterator[list[str]]:
+    alike = groups()
+    for name, scores in found["systems"].items():
+        names = ", ".join(f"`{each}`" for each in alike.get(name, [])) or name
+        for system, rows in scores.items():
+            cells = [f"{_mean(rows, metric):.{digits}f}" for metric, (_, digits) in METRICS.items()]
+            if system == OURS:
+                for column, metric in ((0, "pesq"), (2, "mos")):
+                    interval = cluster_interval(np.array([row[metric] for row in rows]), found["speakers"])
+                    cells[column] += f" ± {(interval.high - interval.low) / 2:.2f}"
+                cells = [f"**{cell}**" for cell in cells]
+            yield [names if system == OURS else "", system, *cells, f"{_mean(rows, 'rtf'):.2f}"]
+    yield ["", RECORDING, "", "", f"{np.mean(found['recordings']):.2f}", "", ""]
+
+
+def _judged(results: dict[str, Any]) -> Iterator[list[str]]:
+    speech = results["librispeech"]
+    top = float(np.mean(speech["recordings"]))
+    alike = groups()
+    for names, (pesq, below, synchrony) in GOALS.items():
+        for first, same in alike.items():
+            wanted = [name for name in same if name in names]
+            if not wanted or first not in speech["systems"]:
+                continue
+            rows = speech["systems"][first][OURS]
+            found = _mean(rows, "pesq"), top - _mean(rows, "mos"), _mean(rows, "synchrony")
+            met = round(found[0], 2) >= pesq and round(found[1], 2) <= below and round(found[2], 3) >= synchrony
+            cells = (
+                f"{found[0]:.2f} (≥ {pesq:.2f})",
+                f"{found[1]:.2f} (≤ {below:.2f})",
+                f"{found[2]:.3f} (≥ {synchrony})",
+            )
+            yield [", ".join(f"`{name}`" for name in wanted), *cells, verdict(met)]
+
+
+def _kept(work: Path, name: str, make: Callable[[], Any]) -> Any:
+    """What a file of the work holds, made if it is not there."""
+    path = work / f"{name.replace('/', '-').replace(' ', '_')}.json"
+    if not path.exists():
+        work.mkdir(parents=True, exist_ok=True)
+        write_text(path, json.dumps(make()))
+        print(f"{name}: done", flush=True)
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _measure(
+    kind: str, options: argparse.Namespace, utterances: list[Utterance], mels: dict[str, Any]
+) -> dict[str, Any]:
+    opinion = predicted_opinion()
+    systems_of = {
+        name: _kept(options.work, f"{kind}-{name}", lambda mel=mel: score(mel, utterances, opinion))
+        for name, mel in mels.items()
+        if not options.only or name in options.only
+    }
+    recordings = _kept(options.work, f"{kind}-recordings", lambda: [opinion(each.at(RATE)) for each in utterances])
+    return {"systems": systems_of, "recordings": recordings, "speakers": [each.speaker for each in utterances]}
+
+
 def main() -> None:
     """Synthesize, score, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="LibriSpeech root")
+    parser.add_argument("--other", type=Path, help="folder of LJSpeech's clips, 22.05 kHz")
+    parser.add_argument("--work", type=Path, required=True, help="folder for scores as they come")
+    parser.add_argument("--split", default="test")
     parser.add_argument("--limit", type=int, help="only so many utterances (for a try)")
+    parser.add_argument("--seconds", type=float, default=4.0, help="of each utterance, at most (default: 4)")
+    parser.add_argument("--only", nargs="+", default=(), help="conventions to measure; no page is written")
     options = parser.parse_args()
-    warnings.simplefilter("ignore", MelWarning)
-    wavs = [read_audio(options.data / name, 16000).wav for name in split_names("val", options.limit)]
-    scores = score(Vocoder.from_pretrained(device="cpu"), wavs)
-    own = np.array(scores[OWN])
-    apart = {
-        name: dataclasses.asdict(cluster_interval(np.array(found) - own, range(len(own))))
-        for name, found in scores.items()
-        if name != OWN
-    }
+    torch.set_num_threads(1)
+    named = {name: name for name in groups()}
+    utterances = list(_read(options.data, split_names(options.split, options.limit), options.seconds))
+    speech = _measure("librispeech", options, utterances, {**named, **UNNAMED})
+    clips = sorted(path.name for path in options.other.glob("*.wav")) if options.other else []
+    at_22k = {name: name for name in named if CONVENTIONS[name].mel.sample_rate == 22050}
+    other = list(_read(options.other, clips, 10.0)) if clips else []
+    ljspeech = _measure("ljspeech", options, other, at_22k) if clips else {}
+    if options.only:
+        return
     results = {
-        **stamp("python -m benchmarks.conventions --data data/LibriSpeech"),
-        "utterances": len(wavs),
-        "pesq": scores,
-        "differences": apart,
-        "doubts": alarms(wavs),
+        **stamp(
+            "python -m benchmarks.conventions --data data/LibriSpeech --other data/LJSpeech --work outputs/conventions"
+        ),
+        "what": f"{len(utterances)} utterances of `{options.split}`, {options.seconds:g} s of each at most",
+        "librispeech": speech,
+        "ljspeech": ljspeech,
+        "clips": len(clips),
+        "times": _kept(options.work, "times", lambda: times(list(named))),
     }
-    write("conventions", results, page(results))
+    write("conventions", results, page(results), ROOT / "docs")
 
 
 if __name__ == "__main__":

@@ -17,9 +17,9 @@ from diffwave.config import MelConfig
 from diffwave.mel.spectrogram import band_corners, bin_frequencies, mel_filterbank
 
 # Nepers from the mean magnitude of the outermost band to that beyond it. Below, softer than recordings have it
-# (LibriSpeech -.4, LJSpeech -1.1 below 80 Hz): a rumble in the wrong place is heard more than one that is missed; of -.8
-# to -4, -2 left the edge within 2 dB of the recording and had the best PESQ. Above as recordings have it: LibriSpeech -.1 from 7600 Hz,
-# LJSpeech -.6 from 8 kHz.
+# (LibriSpeech -.4, LJSpeech -1.1 below 80 Hz): a rumble in the wrong place is heard more than one that is missed. Of
+# -.8 to -4, -2 left the edge within 2 dB of the recording and had the best PESQ. Above as recordings have it:
+# LibriSpeech -.1 from 7600 Hz, LJSpeech -.6 from 8 kHz.
 _BELOW, _ABOVE = -2.0, -0.3
 
 

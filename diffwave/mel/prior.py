@@ -65,7 +65,10 @@ def filter_frames(
 
 def _amplitude(front_end: MelSpectrogram, mel: Tensor) -> Tensor:
     """Standard deviation of white noise with a mel's magnitude at each bin, ``[B, K, F]``."""
-    return front_end.envelope(mel) / (_WHITE_MAGNITUDE * math.sqrt(front_end.config.win_length))
+    config = front_end.config
+    envelope = front_end.envelope(mel) / (_WHITE_MAGNITUDE * math.sqrt(config.win_length))
+    # The window's energy, 3/8 of its length, is divided out there.
+    return envelope * math.sqrt(3 / 8 * config.win_length) if config.stft_normalized else envelope
 
 
 def _filter_geometry(mel: MelConfig, division: int) -> FrameGeometry:
