@@ -310,7 +310,7 @@ def main() -> None:
         **stamp(
             "python -m benchmarks.conventions --data data/LibriSpeech --other data/LJSpeech --work outputs/conventions"
         ),
-        "what": f"{len(utterances)} utterances of `{options.split}`, one of each speaker, {options.seconds:g} s at most",
+        "what": f"{len(utterances)} utterances of `{options.split}`, {options.seconds:g} s of each at most",
         "librispeech": speech,
         "ljspeech": ljspeech,
         "clips": len(clips),
