@@ -161,12 +161,24 @@ class Adapter(nn.Module):
             The waveform in pieces ``[n_i]``, as soon as each is known.
 
         Raises:
-            MelValueError, MemoryError: when the turn of a part that cannot be has come.
+            MelValueError, MemoryError: when the turn of a part that cannot be has come; also if the first 64 frames do
+                not look like the convention.
 
         Warns:
-            MelWarning: if the first 64 frames do not look like the convention.
+            MelWarning: of the latter instead, with ``on_doubt="warn"``.
         """
-        return self.vocoder.stream(self._alone(part) for part in mels)
+        pieces = self.vocoder.stream(self._alone(part) for part in mels)
+        while True:
+            with warnings.catch_warnings():
+                if self._on_doubt == "refuse":
+                    warnings.simplefilter("error", MelWarning)
+                try:
+                    piece = next(pieces, None)
+                except MelWarning as doubt:
+                    raise MelValueError(f'{doubt} (on_doubt="warn" lets it pass)') from None
+            if piece is None:
+                return
+            yield piece
 
     def _alone(self, mel: Tensor) -> Tensor:
         """``[M, F]``."""

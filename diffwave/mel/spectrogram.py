@@ -174,7 +174,9 @@ class MelSpectrogram(nn.Module):
         if self.config.log == "db01" or self.config.floor > _COARSE_FLOOR:
             return
         mel = mel.detach()
-        reason = doubt(self._levelled(self.destandardise(mel), self.config.log))
+        values = self.destandardise(mel)
+        as_ln = self._levelled(values, "ln") if self.config.log == "log10" else None
+        reason = doubt(self._levelled(values, self.config.log), as_ln)
         if reason:
             raise MelValueError(f"{self._expected()}; got {reason}{self._hint(mel)}")
 

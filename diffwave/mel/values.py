@@ -23,13 +23,14 @@ _FLOOR = math.log(1e-5)  # nepers below this are silence in any convention
 FEWEST_FRAMES = 16  # statistics of fewer tell nothing
 
 
-def doubt(nepers: Tensor) -> str:
+def doubt(nepers: Tensor, as_ln: Tensor | None = None) -> str:
     """Why a mel does not look like one of audio, in the convention it is read in; empty if it does.
 
     Silence and steady noise, soft or loud, are fine, and so is whatever has less than 16 frames.
 
     Args:
         nepers: natural logarithms of magnitudes, shape ``[B, M, F]``.
+        as_ln: the same where numbers that are stated to be log10 are read as ln.
     """
     if nepers.shape[2] < FEWEST_FRAMES:
         return ""
@@ -47,8 +48,7 @@ def doubt(nepers: Tensor) -> str:
             f"hardly any value below {soft:.2f} nepers with a standard deviation of {std:.2f}, which looks {looks}, or "
             "another logarithm that moves less than the stated one"
         )
-    spread = _loud_spread(nepers)
-    if spread > 1.55 and _speechlike(nepers / math.log(10)):
+    if as_ln is not None and (spread := _loud_spread(nepers)) > 1.55 and _speechlike(as_ln):
         varies = f"loud frames that vary by {spread:.2f} nepers from band to band, where speech has about 1.1"
         return f"{varies}, which looks like ln read as log10"
     return ""

@@ -139,6 +139,20 @@ def test_doubt_can_be_a_warning(vocoder: Vocoder) -> None:
     assert wavs.shape == (2, 1, 256 * 100)
 
 
+def test_a_stream_is_judged_alike(vocoder: Vocoder) -> None:
+    wav, _ = soundfile.read(SPEECH, dtype="float32")
+    mel = vocoder.mel(torch.from_numpy(wav[: 256 * 100])) / 2.3026
+    parts = list(mel.split(30, dim=1))
+    with pytest.raises(MelValueError, match=r'speech as log10 \(on_doubt="warn" lets it pass\)'):
+        list(HifiGanVocoder(vocoder, "hifigan-16k").stream(parts))
+    with pytest.warns(MelWarning, match="speech as log10"):
+        pieces = list(HifiGanVocoder(vocoder, "hifigan-16k", on_doubt="warn").stream(parts))
+    assert sum(map(len, pieces)) == 256 * 100
+    for wrong in (parts[0].t(), parts[0] + 30):
+        with pytest.raises(MelValueError, match="expected"):
+            list(HifiGanVocoder(vocoder, "hifigan-16k").stream([wrong]))
+
+
 def test_a_convention_that_cannot_be_is_refused(vocoder: Vocoder) -> None:
     with pytest.raises(ConfigError, match="got 'hifigan'; did you mean hifigan-"):
         HifiGanVocoder(vocoder, "hifigan")
