@@ -20,6 +20,7 @@ from diffwave.kernels.dispatch import choose
 from diffwave.mel.consistency import check_speakable
 from diffwave.mel.conversion import Conversion, converts
 from diffwave.mel.parts import mel_parts
+from diffwave.mel.recognition import looks_like
 from diffwave.mel.spectrogram import MelSpectrogram, MelWarning
 from diffwave.network.protocol import VocoderModel
 from diffwave.synthesis.blockwise import Synthesis
@@ -30,8 +31,8 @@ from diffwave.synthesis.resolved import ResolvedSynthesis, choosing, resolve
 # A "batch" of more examples than this, each of fewer samples, is soundfile's [N, channels].
 _MOST_CHANNELS = 16
 
-# Frames of a stream that tell whether it looks like speech.
-_ENOUGH_FRAMES = 64
+# Frames of a stream that tell whether it looks like speech, and of which convention.
+_ENOUGH_FRAMES, _TELLING_FRAMES = 64, 256
 
 # (index of the step just done, counting down to 0; state as a waveform [B, N]; clean estimate [B, N])
 StepCallback = Callable[[int, Tensor, Tensor], None]
@@ -328,13 +329,17 @@ class Vocoder:
             if part.shape[-1]:
                 self.front_end.check_range(part)
                 yield self._heard(part)
-            if frames < _ENOUGH_FRAMES <= frames + part.shape[-1]:
-                self._checked(torch.cat([*head, part], dim=-1))
-            if frames < _ENOUGH_FRAMES:
+            before, frames = frames, frames + part.shape[-1]
+            if before < _TELLING_FRAMES:
                 head.append(part)
-            frames += part.shape[-1]
+            if before < _ENOUGH_FRAMES <= frames:
+                self._doubted(torch.cat(head, dim=-1))
+            if before < _TELLING_FRAMES <= frames:
+                self._recognize(torch.cat(head, dim=-1))
         if frames == 0:
             raise ValueError(f"stream: expected a mel [{self.front_end.config.n_mels} bands, frames]; got no frames")
+        if frames < _TELLING_FRAMES:
+            self._recognize(torch.cat(head, dim=-1))
 
     def _synthesis(self, options: SynthesisOptions) -> Synthesis:
         heard = self.front_end if self._convert is None else self._own
@@ -344,11 +349,29 @@ class Vocoder:
     def _checked(self, mel: Tensor) -> Tensor:
         """Refuse what cannot be a mel; only warn of what looks strange, for it may be a strange recording."""
         self.front_end.check_range(mel)
+        if not self._doubted(mel):
+            self._recognize(mel)
+        return self._heard(mel)
+
+    def _doubted(self, mel: Tensor) -> bool:
+        """Warn of a mel ``[B, M, F]`` that looks strange."""
         try:
             self.front_end.check_convention(mel)
         except ValueError as error:
-            warnings.warn(str(error), MelWarning, stacklevel=4)  # past the wrapper of `choosing`
-        return self._heard(mel)
+            warnings.warn(str(error), MelWarning, stacklevel=5)  # past the wrapper of `choosing`
+            return True
+        return False
+
+    def _recognize(self, mel: Tensor) -> None:
+        """Warn of a mel ``[B, M, F]`` that looks like one of another convention."""
+        config = self.front_end.config
+        if named := looks_like(mel, config):
+            read = f"{self.front_end.name or 'what it is read as'}: {config.describe()}"
+            warnings.warn(
+                f'mel looks like {named} rather than {read}; mel="{named.split()[0]}" names it',
+                MelWarning,
+                stacklevel=5,
+            )
 
     def _heard(self, mel: Tensor) -> Tensor:
         """A mel in range ``[..., M, F]`` as it is synthesized."""

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
 from pathlib import Path
 
+import librosa
 import numpy as np
 import pytest
 import soundfile
@@ -23,7 +25,7 @@ from diffwave.dsp.noise import white_noise
 from diffwave.kernels import compiled, dispatch
 from diffwave.kernels.dispatch import BackendError
 from diffwave.kernels.reference import Reference
-from diffwave.mel.spectrogram import MelWarning
+from diffwave.mel.spectrogram import MelSpectrogram, MelWarning
 from diffwave.network.diffwave import DiffWave
 from diffwave.synthesis.blockwise import Synthesis
 from diffwave.vocoder import Vocoder
@@ -267,6 +269,26 @@ def test_a_mel_that_looks_strange_is_synthesized_with_a_warning(vocoder, speech,
     """It may be a strange recording; a mel from a file, of unknown origin, is refused by the command line."""
     with pytest.warns(MelWarning, match=reason):
         vocoder.synthesize(strange(vocoder.mel(speech)), steps=1)
+
+
+def test_a_mel_of_another_convention_is_named_once_by_every_entrance(vocoder: Vocoder) -> None:
+    """Shape and range of HiFi-GAN's 22.05 kHz mels are those of the default ones."""
+    wav, rate = soundfile.read(SPEECH.with_name("839-130898-0000.flac"), dtype="float32")
+    theirs = MelSpectrogram(mel_preset("hifigan-22k"))
+    resampled = torch.from_numpy(librosa.resample(wav, orig_sr=rate, target_sr=22050))[None]
+    mel = theirs(resampled[:, : resampled.shape[1] // 256 * 256])[0]
+    for speak in (
+        lambda: vocoder.synthesize(mel, steps=1),
+        lambda: vocoder.synthesize_batch([mel, mel[:, :40]], steps=1),
+        lambda: list(vocoder.stream(mel.split(50, dim=1), steps=1)),
+        lambda: list(vocoder.stream([mel[:, :250]], steps=1)),
+    ):
+        with pytest.warns(MelWarning, match=r'looks like hifigan-22k rather than .*; mel="hifigan-22k"') as caught:
+            speak()
+        assert len(caught) == 1
+    with warnings.catch_warnings(action="error"):
+        vocoder.with_mel("hifigan-22k").synthesize(mel, steps=1)
+        vocoder.synthesize(vocoder.mel(torch.from_numpy(wav)), steps=1)
 
 
 @pytest.mark.parametrize("consistency", [-1, 1.5, True])
