@@ -26,7 +26,8 @@ class Adapter(nn.Module):
     Args:
         vocoder: who speaks.
         convention: of the mels that will come: a name of ``diffwave mels``, the path of a JSON file, or one of your
-            own; the framework's usual one if not given.
+            own. If not given, that which the vocoder was made for, where it is not the network's own, else the
+            framework's usual one.
         steps, seed, consistency: see :class:`~diffwave.config.SynthesisOptions`; TTS code does not know of them. The
             other choices are those of ``vocoder.with_options``.
         on_doubt: ``refuse`` or ``warn`` of a mel that is possible but does not look like one of the convention.
@@ -52,8 +53,9 @@ class Adapter(nn.Module):
         super().__init__()
         one_of("on_doubt", on_doubt, ("refuse", "warn"))
         own = vocoder.options
+        told = vocoder.convention if vocoder.convention.mel != vocoder.config.mel else self.usual_convention
         # Raises now, not when the first mel comes, if the options cannot be.
-        self.vocoder = vocoder.with_mel(convention or self.usual_convention).with_options(
+        self.vocoder = vocoder.with_mel(convention or told).with_options(
             replace(
                 own,
                 steps=own.steps if steps is None else steps,

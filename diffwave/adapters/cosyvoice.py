@@ -28,7 +28,8 @@ class CosyVoiceVocoder(Adapter):
 
         Args:
             speech_feat: shape ``[B, M, F]``.
-            cache_source: the excitation of what was spoken before (CosyVoice 1 and 2); not needed.
+            cache_source: the excitation of the frames that come again (CosyVoice 1 and 2, which fade from one waveform
+                of theirs to the other); there is none, and their phases may differ.
             finalize: false if the mel, of one utterance, will come again with more frames (CosyVoice 3); then only what
                 these leave as it is.
 

@@ -158,7 +158,12 @@ def test_a_convention_that_cannot_be_is_refused(vocoder: Vocoder) -> None:
         HifiGanVocoder(vocoder, "hifigan")
     with pytest.raises(ConfigError, match="expected a hop of at most half the window"):
         VocosVocoder(vocoder, MelConfig(hop_length=1000))
+
+
+def test_the_vocoders_own_choice_goes_before_the_usual_one(vocoder: Vocoder) -> None:
     assert VocosVocoder(vocoder).convention == mel_convention("vocos-24k")
+    assert VocosVocoder(vocoder.with_mel("f5-tts-24k")).convention == mel_convention("f5-tts-24k")
+    assert VocosVocoder(vocoder.with_mel("f5-tts-24k"), "10ms").convention == mel_convention("10ms")
 
 
 def test_impossible_settings_are_refused_at_once(vocoder: Vocoder) -> None:
