@@ -252,11 +252,11 @@ class Vocoder:
         synthesis, callback = self._synthesis(options), options.callback
 
         def run(piece: Sequence[Tensor]) -> list[Tensor]:
-            examples = torch.cat(list(piece))
             if callback is not None:
-                return synthesis.speak([examples], callback=callback)
-            [wavs] = synthesis.whole([examples])
-            return [wavs] if len(piece) == 1 else list(wavs.unsqueeze(1))
+                return synthesis.speak([torch.cat(list(piece))], callback=callback)
+            # Examples of one tensor round otherwise on a CPU than each of them alone.
+            groups = piece if self.device.type == "cpu" else [torch.cat(list(piece))]
+            return list(torch.cat(synthesis.whole(groups)).unsqueeze(1))
 
         # A callback is shown the whole batch.
         pieces = list(batch.unsqueeze(1)) if callback is None else [batch]

@@ -153,7 +153,7 @@ def mel_convention(given: MelConvention | MelConfig | str | Path) -> MelConventi
     path = Path(given)
     if path.suffix.lower() != ".json":
         near = get_close_matches(str(given), CONVENTIONS, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]}? " * bool(near)
+        hint = f"did you mean {near[0]}? " if near else ""
         raise ConfigError(
             f"mel: expected the name of a convention or a JSON file of one; got {str(given)!r}; {hint}"
             "`diffwave mels` lists them"

@@ -100,7 +100,13 @@ def test_what_is_held_is_held_as_in_pytorch(count: int) -> None:
 @pytest.mark.parametrize(
     "config",
     [
-        *(mel_preset(name) for name in ("hifigan-22k", "speecht5-16k")),
+        *(
+            mel_preset(name)
+            for name in ("hifigan-22k", "speecht5-16k", "vocos-24k", "lmnt-22k", "matcha-22k", "nemo-22k")
+        ),
+        MelConfig(spectrum="power", floor=1e-10),
+        MelConfig(spectrum="power", floor=1e-10, f_min=80, f_max=7600, stft_normalized=True),
+        MelConfig(log="linear", f_min=80),
         *(MelConfig(n_fft=size, win_length=size, hop_length=size // 4, n_mels=20) for size in (64, 128, 256, 512)),
         *(MelConfig(n_fft=size, win_length=size, hop_length=size // 8) for size in (2048, 4096)),
         *(MelConfig(n_fft=size, win_length=size, hop_length=size // 4) for size in (1920, 1280, 960, 800, 882, 1764)),

@@ -180,6 +180,23 @@ def test_expand_undoes_compress_between_its_limits(name: str) -> None:
     assert high > float(full)
 
 
+@pytest.mark.parametrize("name", ["matcha-22k", "gpt-sovits-24k", "gpt-sovits-32k"])
+def test_statistics_are_undone_to_rounding(name: str) -> None:
+    config, mel = mel_preset(name), front_end(name)
+    logs = torch.linspace(-11, 2, 50 * config.n_mels, dtype=torch.float64).view(1, config.n_mels, 50)
+    numbers = (logs - config.mean[0]) / config.scale[0]
+    torch.testing.assert_close(mel.standardise(logs), numbers)
+    torch.testing.assert_close(mel.destandardise(numbers), logs, rtol=0, atol=1e-12)
+    torch.testing.assert_close(mel.nepers(numbers), logs, rtol=0, atol=1e-12)
+    torch.testing.assert_close(mel.expand(numbers), logs.exp())
+
+
+def test_statistics_of_a_band_are_of_that_band() -> None:
+    mean, scale = (tuple(start + 0.01 * i for i in range(80)) for start in (-5, 1))
+    found = MelSpectrogram(MelConfig(mean=mean, scale=scale)).standardise(torch.zeros(2, 80, 3))
+    torch.testing.assert_close(found, (-torch.tensor(mean) / torch.tensor(scale))[:, None].expand(2, 80, 3))
+
+
 @pytest.mark.parametrize("name", LINEAR)
 def test_the_envelope_of_a_flat_spectrum_comes_back(name: str) -> None:
     mel = front_end(name)
