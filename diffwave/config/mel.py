@@ -72,7 +72,11 @@ class MelConfig:
             f"f_min={self.f_min}, f_max={self.f_max}, sample_rate={self.sample_rate}",
         )
         require(self.n_mels > 0, f"mel.n_mels must be positive; got {self.n_mels}")
-        require(self.floor > 0, f"mel.floor must be positive; got {self.floor}")
+        require(0 < self.floor < math.inf, f"mel.floor must be positive; got {self.floor}")
+        require(
+            0 <= self.magnitude_epsilon < math.inf,
+            f"mel.magnitude_epsilon cannot be negative; got {self.magnitude_epsilon}",
+        )
         for name in ("mean", "scale"):
             given = _numbers(f"mel.{name}", getattr(self, name))
             require(

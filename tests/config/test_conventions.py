@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from diffwave.config import CONVENTIONS, ConfigError, MelConfig, MelConvention, ModelConfig, mel_convention, mel_preset
@@ -99,16 +98,6 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
 def test_an_empty_object_is_the_defaults(tmp_path: Path) -> None:
     (tmp_path / "plain.json").write_text("{}")
     assert mel_convention(tmp_path / "plain.json") == MelConvention(MelConfig(), "plain")
-
-
-@pytest.mark.parametrize("statistics", [np.arange(1, 81), np.arange(1.0, 81)[None], [*range(1, 81)]], ids=str)
-def test_statistics_may_be_arrays_lists_or_rows(statistics: Any) -> None:
-    found = CONVENTIONS["espnet-16k"].with_statistics(statistics, statistics).mel
-    assert found.mean == found.scale == tuple(float(i) for i in range(1, 81))
-
-
-def test_statistics_may_be_one_number() -> None:
-    assert CONVENTIONS["hifigan-22k"].with_statistics(-5.536622, 2.116101).mel == mel_preset("matcha-22k")
 
 
 def test_statistics_survive_a_models_json() -> None:

@@ -216,7 +216,7 @@ def test_what_cannot_be_spoken_is_refused(config: MelConfig, said: str, vocoder:
 @pytest.mark.parametrize(
     ("mel", "said"),
     [
-        (torch.zeros(80, 20), r"expected a mel \[100 bands, frames\] of: 24000 Hz"),
+        (torch.zeros(80, 20), r"expected a mel \[100 bands, frames\] of vocos-24k: 24000 Hz"),
         (torch.zeros(20, 100), r"transposed\?"),
         (torch.full((100, 20), torch.nan), "NaN"),
         (torch.full((100, 20), 80.0), "another logarithm"),
