@@ -254,8 +254,9 @@ class Vocoder:
         def run(piece: Sequence[Tensor]) -> list[Tensor]:
             if callback is not None:
                 return synthesis.speak([torch.cat(list(piece))], callback=callback)
-            # Examples of one tensor round otherwise on a CPU than each of them alone.
-            groups = piece if self.device.type == "cpu" else [torch.cat(list(piece))]
+            # A tensor rounds otherwise on a CPU than each example alone; iterations from noise would amplify that.
+            apart = synthesis.foreign and self.device.type == "cpu"
+            groups = piece if apart else [torch.cat(list(piece))]
             return list(torch.cat(synthesis.whole(groups)).unsqueeze(1))
 
         # A callback is shown the whole batch.
