@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from diffwave.config import BASE, LARGE
+from diffwave.config import BASE, LARGE, ConfigError, MelConfig
 from diffwave.config.composing import compose_config, configs_folder
 from diffwave.diffusion import NoiseSchedule, Sampler
 
@@ -25,6 +25,13 @@ def test_fast_schedules_lie_in_the_trained_range(name: str) -> None:
     for count, betas in model.sampling.fast_betas.items():
         sampler = Sampler.fast(trained, betas)
         assert len(sampler) == int(count)
+
+
+def test_a_mels_statistics_are_lists_of_yaml() -> None:
+    mel = compose_config(["model.mel.mean=[-5.5]", "model.mel.scale=[2.1]", "model.mel.spectrum=power"]).model.mel
+    assert mel == MelConfig(mean=(-5.5,), scale=(2.1,), spectrum="power")
+    with pytest.raises(ConfigError, match=r"mel\.mean: expected one value for each of 80 bands"):
+        compose_config(["model.mel.mean=[-5.5, -6]"])
 
 
 def test_models_of_the_paper() -> None:

@@ -349,3 +349,17 @@ def test_the_filterbank_is_torchaudios_and_librosas(name: str) -> None:
         htk=config.mel_scale == "htk", norm=norm, dtype=np.float64,
     )  # fmt: skip
     assert np.abs(ours.double().numpy() - exact).max() < 1e-7 * exact.max()
+
+
+@pytest.mark.parametrize("extractor", ["UnivNetFeatureExtractor", "SpeechT5FeatureExtractor"])
+def test_what_transformers_extracts_is_the_named_convention(extractor: str) -> None:
+    transformers = pytest.importorskip("transformers")
+    extract = getattr(transformers, extractor)()
+    name, given = ("univnet-24k", "raw_speech") if extractor.startswith("Univ") else ("speecht5-16k", "audio_target")
+    config = mel_preset(name)
+    wav = real_speech(config)[0].numpy()
+    options = {"pad_end": False} if given == "raw_speech" else {}
+    found = extract(**{given: wav}, sampling_rate=config.sample_rate, return_tensors="np", **options)
+    theirs = found["input_features" if given == "raw_speech" else "input_values"][0].T
+    ours = front_end(name)(torch.from_numpy(wav).double()[None])[0].numpy()
+    np.testing.assert_allclose(ours, theirs[:, : ours.shape[1]], atol=2e-3)

@@ -110,6 +110,18 @@ def test_without_iterations_at_the_end_it_streams_as_well(config: MelConfig, voc
     assert torch.equal(torch.cat(list(other.stream(list(mel.split(7, dim=1)), consistency=0))), whole)
 
 
+@pytest.mark.parametrize("name", CONVENTIONS)
+def test_a_few_frames_are_a_mel_and_silence_is_silent(name: str, vocoder: Vocoder) -> None:
+    other = vocoder.with_mel(name)
+    wav = 0.05 * torch.randn(3 * other.hop_length, generator=torch.Generator().manual_seed(0))
+    for frames in (1, 2, 3):
+        made = other.synthesize(other.mel(wav[: frames * other.hop_length]))
+        assert made.shape == (frames * other.hop_length,)
+        assert bool(made.isfinite().all())
+    silent = other.synthesize(other.mel(torch.zeros(20 * other.hop_length)), consistency=30)
+    assert float(silent.abs().max()) < 1e-3
+
+
 @foreign
 def test_the_seed_alone_decides(config: MelConfig, vocoder: Vocoder, speech) -> None:
     other, mel = taught(vocoder, config, speech)
@@ -138,6 +150,15 @@ def test_a_batch_is_one_by_one_bit_by_bit(name: str, packaged: Vocoder, speech) 
         # On other kernels than the packaged ones batches round otherwise.
         exact = packaged.backend == "native"
         assert torch.equal(ours, theirs) if exact else ours.shape == theirs.shape
+
+
+def test_the_packaged_network_streams_other_mels_bit_by_bit(packaged: Vocoder, speech) -> None:
+    other, mel = taught(packaged, mel_preset("vocos-24k"), speech, 140)
+    few = {"steps": 2, "consistency": 10}
+    whole = other.synthesize(mel, **few)
+    assert len(list(other.stream([mel], **few))) > 1
+    assert torch.equal(torch.cat(list(other.stream(list(mel.split(13, dim=1)), **few))), whole)
+    assert distance(other, whole, mel) < 0.15
 
 
 @pytest.mark.parametrize("own", ["default", MelConfig(), CONVENTIONS["default"]], ids=["name", "config", "convention"])
