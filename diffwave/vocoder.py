@@ -376,7 +376,8 @@ class Vocoder:
 
     def _heard(self, mel: Tensor) -> Tensor:
         """A mel in range ``[..., M, F]`` as it is synthesized."""
-        within = self.front_end.within_limits(mel)
+        # How numbers lie in memory can change how a library rounds.
+        within = self.front_end.within_limits(mel).contiguous()
         return within if self._convert is None else self._convert(within)
 
     def _release(self) -> bool:
