@@ -13,11 +13,18 @@ import torch
 from torch import Tensor
 
 from diffwave.checkpoint.folder import DEFAULT, CheckpointError, checkpoint_folder, load_checkpoint
-from diffwave.config import AS_TRAINED, MelConfig, MelConvention, ModelConfig, SynthesisOptions, mel_convention
+from diffwave.config import (
+    AS_TRAINED,
+    MelConfig,
+    MelConvention,
+    ModelConfig,
+    SynthesisOptions,
+    check_speakable,
+    mel_convention,
+)
 from diffwave.devices import in_pieces, pick_device
 from diffwave.diffusion import DiffusionProcess, NoiseSchedule
 from diffwave.kernels.dispatch import choose
-from diffwave.mel.consistency import check_speakable
 from diffwave.mel.conversion import Conversion, converts
 from diffwave.mel.parts import mel_parts
 from diffwave.mel.recognition import looks_like
@@ -62,7 +69,8 @@ class Vocoder:
         ConfigError: for an unknown convention, or one that cannot be spoken.
         BackendError: if a backend is named that cannot run on the device, or not in the precision that is named.
 
-    ``backend`` and ``precision`` tell what was chosen; ``options`` are how it speaks unless told otherwise.
+    ``backend`` and ``precision`` tell what was chosen; ``options`` are how it speaks unless told otherwise;
+    ``convention`` is what mels are read as, and ``named`` whether somebody asked for it.
 
     >>> vocoder = Vocoder.from_pretrained(device="cpu")
     >>> mel = vocoder.mel(torch.zeros(16000))
@@ -96,6 +104,7 @@ class Vocoder:
         self._denoiser = Denoiser.on(self.device, self.network, self.process, choice)
         self._graphs = Graphs.on(self.device, self._denoiser) if graphs and self.device.type == "cuda" else None
         self._take(self.config.mel if mel is None else mel)
+        self.named = mel is not None
 
     @classmethod
     def from_pretrained(
@@ -195,6 +204,7 @@ class Vocoder:
         """
         other = copy.copy(self)
         other._take(mel)
+        other.named = True
         return other
 
     def _take(self, mel: MelConvention | MelConfig | str | Path) -> None:

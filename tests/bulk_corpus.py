@@ -22,6 +22,9 @@ class Watch:
         self.total = self.done = -1
         self.then = then
 
+    def say(self, line: str) -> None:
+        pass
+
     def begin(self, total: int, done: int) -> None:
         self.total, self.done = total, done
 

@@ -11,7 +11,8 @@ from diffwave.bulk.corpus_run import CorpusProgress, Order, Pool, synthesize_cor
 from diffwave.bulk.output_scores import columns
 from diffwave.bulk.recorded_settings import Request
 from diffwave.bulk.utterances import Plan, Shard, read_plan
-from diffwave.config import AS_TRAINED, SynthesisOptions
+from diffwave.config import AS_TRAINED, MelConvention, SynthesisOptions, mel_convention
+from diffwave.config.conventions import MEL_SUFFIXES
 from diffwave.errors import InputError
 from diffwave.files import try_out
 
@@ -37,6 +38,7 @@ class CorpusOptions:
         options: of synthesis.
         device, backend, precision: see :class:`~diffwave.vocoder.Vocoder`.
         force: make outputs of other settings anew.
+        mel: convention of the mels, and rate of the outputs; the checkpoint's if None.
     """
 
     manifest: Path
@@ -54,6 +56,7 @@ class CorpusOptions:
     backend: str = "auto"
     precision: str = "auto"
     force: bool = False
+    mel: MelConvention | None = None
 
 
 def run_corpus(asked: CorpusOptions, progress: CorpusProgress) -> dict[str, Any]:
@@ -68,6 +71,8 @@ def run_corpus(asked: CorpusOptions, progress: CorpusProgress) -> dict[str, Any]
     if asked.ray_address is not None:
         _check_ray(asked.ray_address, asked)
     try_out(asked.output)
+    if asked.mel is None and any(job.source.suffix.lower() in MEL_SUFFIXES for job in plan.jobs):
+        progress.say(_assumption(asked.checkpoint))
     order = Order(plan, Shard(*asked.shard), request, asked.output, asked.force)
     return synthesize_corpus(order, lambda setup: _pool(asked, setup), progress)
 
@@ -87,7 +92,15 @@ def _request(asked: CorpusOptions, plan: Plan) -> Request:
         file_format=asked.file_format,
         metrics=_metrics(asked.evaluate, plan) if asked.evaluate else (),
         timeout=asked.timeout,
+        mel=asked.mel,
     )
+
+
+def _assumption(checkpoint: str) -> str:
+    from diffwave.checkpoint.folder import checkpoint_folder, load_config
+
+    config, _ = load_config(checkpoint_folder(checkpoint))
+    return mel_convention(config.mel).assumption()
 
 
 def _metrics(text: str, plan: Plan) -> tuple[str, ...]:

@@ -56,6 +56,9 @@ class Order:
 class CorpusProgress(Protocol):
     """Is told what happens."""
 
+    def say(self, line: str) -> None:
+        """What the user should know before."""
+
     def begin(self, total: int, done: int) -> None:
         """So many utterances, of which so many are done."""
 

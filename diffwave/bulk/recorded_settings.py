@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffwave.bulk.output_names import BulkError
-from diffwave.config import AS_TRAINED, SynthesisOptions
+from diffwave.config import AS_TRAINED, MelConvention, SynthesisOptions
 from diffwave.files import write_text
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class Request:
         file_format: ``wav`` or ``flac``, both 16 bit.
         metrics: of the evaluation; none if there is none.
         timeout: seconds after which a metric is given up.
+        mel: convention of the mels, and rate of the outputs.
     """
 
     checkpoint: str = "default"
@@ -46,6 +47,7 @@ class Request:
     file_format: str = "wav"
     metrics: tuple[str, ...] = ()
     timeout: float = 120.0
+    mel: MelConvention | None = None
 
 
 def resolve(vocoder: Vocoder, request: Request) -> dict[str, Any]:
@@ -63,6 +65,7 @@ def resolve(vocoder: Vocoder, request: Request) -> dict[str, Any]:
     return {
         "checkpoint": folder.resolve().name,
         "checkpoint_sha256": checkpoint_digest(folder, vocoder),
+        **vocoder.convention.record(),
         **vocoder.record(vocoder.resolve(request.options)),
         "device": vocoder.device.type,  # which GPU it was does not count
         "threads": torch.get_num_threads(),

@@ -19,8 +19,8 @@ from typing import Any
 
 from diffwave.audio.file import AUDIO_SUFFIXES
 from diffwave.bulk.output_names import BulkError, check_ids, output_name
+from diffwave.config.conventions import MEL_SUFFIXES
 from diffwave.corpus.folders import speaker_of
-from diffwave.rendering.plan import MEL_SUFFIXES
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ class CorpusSpeaker:
         request = setup.request
         # Without graphs: the first utterance of a length is computed otherwise than those after it.
         self.vocoder = Vocoder.from_pretrained(
-            request.checkpoint, request.device, request.backend, request.precision, graphs=False
+            request.checkpoint, request.device, request.backend, request.precision, graphs=False, mel=request.mel
         )
         try:
             self.setup, self.settings = setup, resolve(self.vocoder, request)

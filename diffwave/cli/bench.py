@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from diffwave.cli.vocoder_arguments import add_backend, checkpoint_argument, steps_argument
+from diffwave.cli.vocoder_arguments import add_backend, add_mel, checkpoint_argument, steps_argument
 from diffwave.errors import InputError, reason
 from diffwave.terminal.arguments import CommandParser, device_argument, path_argument, seconds_argument
 
@@ -28,6 +28,7 @@ def parser() -> argparse.ArgumentParser:
     add = result.add_argument
     add("--device", type=device_argument, default="auto", metavar="auto|cpu|cuda", help="default: auto")
     add_backend(result)
+    add_mel(result)
     add("--steps", type=steps_argument, metavar="N|full", help="network calls (default: the checkpoint's)")
     add("--threads", type=_positive, metavar="N", help="of the processor (default: PyTorch's choice)")
     lengths = "lengths of the outputs (default: 1 10)"

@@ -60,7 +60,7 @@ def _preamble(setting: Setting, limits: MachineLimits) -> list[str]:
     if setting.refiner_parameters:
         parameters += f" and {setting.refiner_parameters:,} of the refiner"
     return [
-        one_line(f"{setting.model}: {parameters}, {setting.sample_rate} Hz, {setting.steps} steps"),
+        one_line(f"{setting.model}: {parameters}, {setting.sample_rate} Hz, mels {setting.mel}, {setting.steps} steps"),
         f"backend {setting.backend}, {setting.precision}, on {setting.device} ({setting.machine}), "
         f"{setting.threads} thread{plural}, torch {setting.torch}",
         f"limits measured in this run: {limits.operations / 1e9:,.0f} GFLOP/s in {setting.precision}, "

@@ -22,6 +22,10 @@ class Progress:
         self._bar: Any = None
         self._failures = 0
 
+    def say(self, line: str) -> None:
+        """What the user should know before."""
+        _complain(line)
+
     def begin(self, total: int, done: int) -> None:
         """So many utterances, of which so many are done."""
         from tqdm import tqdm

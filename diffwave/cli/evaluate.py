@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from diffwave.cli.vocoder_arguments import add_mel
 from diffwave.errors import InputError, one_line
 from diffwave.terminal.arguments import CommandParser, count_argument, device_argument, path_argument, seconds_argument
 from diffwave.terminal.tables import table
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 def parser() -> argparse.ArgumentParser:
     """The command's arguments."""
-    from diffwave.config import CONVENTIONS
     from diffwave.evaluation.evaluate import EvaluationSettings as Own
 
     result = CommandParser(
@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     floor = f"utterances of the floor (default: {Own.floor}); 0: none"
     add("--floor", type=count_argument, default=Own.floor, metavar="N", help=floor)
     mels = "convention of the floor's mels (default: the one that the systems' records name, or else default)"
-    add("--mel", choices=sorted(CONVENTIONS), help=mels)
+    add_mel(result, mels)
     add("--common", action="store_true", help="leave out recordings that some system has no audio of")
     add("--resample", action="store_true", help="compare files of different sample rates, at 16 kHz")
     add(

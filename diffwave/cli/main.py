@@ -20,6 +20,7 @@ COMMANDS = {
     "synthesize": ("diffwave.cli.synthesize", "turn recordings or mels into speech"),
     "serve": ("diffwave.cli.serve", "the vocoder as a small HTTP service: mels or recordings in, speech out"),
     "synthesize-corpus": ("diffwave.cli.synthesize_corpus", "the same for a corpus, on many cores, GPUs or machines"),
+    "mels": ("diffwave.cli.mels", "the mels that can be spoken, by the names that --mel takes"),
     "train": ("diffwave.cli.train", "train a model: hydra overrides such as experiment=debug_cpu data.root=FOLDER"),
     "export": ("diffwave.cli.export", "turn a run directory into a checkpoint folder to give away"),
     "import": ("diffwave.cli.import_checkpoint", "take over a checkpoint of lmnt-com/diffwave or SpeechBrain"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from diffwave.cli.search_results import as_json, as_table
-from diffwave.cli.vocoder_arguments import add_backend, checkpoint_argument
+from diffwave.cli.vocoder_arguments import add_backend, add_mel, checkpoint_argument
 from diffwave.config import SynthesisOptions
 from diffwave.search.found import MOST_CALLS, Found
 from diffwave.terminal.arguments import CommandParser, count_argument, device_argument, path_argument, seconds_argument
@@ -26,6 +26,7 @@ def parser() -> argparse.ArgumentParser:
     checkpoint = "checkpoint folder, which is updated in place without --output"
     add("--checkpoint", type=checkpoint_argument, required=True, metavar="DIR", help=checkpoint)
     add("--output", "-o", type=path_argument, metavar="DIR", help="folder for a new checkpoint")
+    add_mel(result, "speak the recordings through mels of this convention (default: the checkpoint's)")
     steps = f"numbers of network calls: 6, 1 2 3 or 1-12 (default: 1-{MOST_CALLS})"
     add("--steps", type=calls_argument, nargs="+", metavar="N", help=steps)
     consistency = "mel-consistency iterations on the result, 0 for none (default: the checkpoint's)"
@@ -78,6 +79,7 @@ def main(arguments: list[str]) -> int:
         options.backend,
         options.precision,
         options.force,
+        options.mel,
     )
     search = prepare(order)
     found: list[Found] = []

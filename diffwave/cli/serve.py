@@ -9,7 +9,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diffwave.cli.vocoder_arguments import add_backend, add_checkpoint
+from diffwave.cli.vocoder_arguments import add_backend, add_checkpoint, add_mel
 from diffwave.terminal.arguments import CommandParser, count_argument, device_argument, port_argument, seconds_argument
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def parser() -> argparse.ArgumentParser:
     add("--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1, this machine only)")
     add("--port", type=port_argument, default=8000, help="port; 0 takes a free one (default: 8000)")
     add_checkpoint(result)
+    add_mel(result, "convention of mels whose request names none (default: the checkpoint's; diffwave mels lists them)")
     add("--device", type=device_argument, default="auto", metavar="auto|cpu|cuda", help="default: auto")
     add_backend(result)
     add("--max-seconds", type=seconds_argument, metavar="S", default=60.0, help="longest utterance (default: 60)")
@@ -89,7 +90,9 @@ def _serve(options: argparse.Namespace, bound: socket.socket) -> None:
 
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     warnings.simplefilter("ignore", MelWarning)  # mels of strangers are refused, recordings may be strange
-    vocoder = Vocoder.from_pretrained(options.checkpoint, options.device, options.backend, options.precision)
+    vocoder = Vocoder.from_pretrained(
+        options.checkpoint, options.device, options.backend, options.precision, mel=options.mel
+    )
     # The name alone: where the folder lies on this machine is nobody's business.
     name = Path(options.checkpoint).expanduser().resolve().name
     service = Service(vocoder, name, _limits(options, vocoder.device.type))

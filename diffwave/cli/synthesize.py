@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from diffwave.cli.results import as_json, as_table
-from diffwave.cli.vocoder_arguments import add_backend, add_checkpoint, add_sampling, options_of
+from diffwave.cli.vocoder_arguments import add_backend, add_checkpoint, add_mel, add_sampling, options_of
 from diffwave.errors import one_line
 from diffwave.rendering.render import RenderOrder, render
 from diffwave.terminal.arguments import CommandParser, device_argument, path_argument, seconds_argument
@@ -21,10 +21,11 @@ def parser() -> argparse.ArgumentParser:
     """The command's arguments."""
     result = CommandParser(prog="diffwave synthesize", description=_DESCRIPTION)
     add = result.add_argument
-    inputs = "audio, .npy/.pt mels, or folders of them"
+    inputs = "audio, .npy/.npz/.pt mels, or folders of them"
     add("inputs", nargs="+", type=path_argument, metavar="INPUT", help=inputs)
     add("--output", "-o", type=path_argument, required=True, metavar="DIR", help="folder for the WAV files")
     add_checkpoint(result)
+    add_mel(result)
     add_sampling(result)
     add("--device", type=device_argument, default="auto", metavar="auto|cpu|cuda", help="default: auto")
     add_backend(result)
@@ -54,6 +55,7 @@ def main(arguments: list[str]) -> int:
         options.batch_seconds,
         options.chunk_seconds,
         options.force,
+        options.mel,
     )
     done = render(order, _complain)
     if options.json:

@@ -6,7 +6,7 @@ import argparse
 import re
 
 from diffwave.cli.corpus_results import Progress, show
-from diffwave.cli.vocoder_arguments import add_backend, add_checkpoint, add_sampling, options_of
+from diffwave.cli.vocoder_arguments import add_backend, add_checkpoint, add_mel, add_sampling, options_of
 from diffwave.terminal.arguments import CommandParser, count_argument, device_argument, path_argument, seconds_argument
 
 _DESCRIPTION = """Synthesize a corpus: copy synthesis of recordings, or mels to speech, with workers of one thread each.
@@ -37,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
     add("--evaluate", nargs="?", const="default", metavar="METRICS", help=scores)
     add("--timeout", type=seconds_argument, default=120.0, metavar="S", help="give a metric up after so long (120)")
     add_checkpoint(result)
+    add_mel(result)
     add_sampling(result)
     add("--seed", type=int, default=0, help="of the noise, the same for every utterance (default: 0)")
     add("--device", type=device_argument, default="auto", metavar="auto|cpu|cuda", help="default: auto")
@@ -68,6 +69,7 @@ def main(arguments: list[str]) -> int:
         backend=options.backend,
         precision=options.precision,
         force=options.force,
+        mel=options.mel,
     )
     try:
         result = run_corpus(asked, progress)

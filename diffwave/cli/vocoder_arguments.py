@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import fields
 
-from diffwave.config import SynthesisOptions
+from diffwave.config import ConfigError, MelConvention, SynthesisOptions, check_speakable, mel_convention
 from diffwave.kernels.backend_names import BACKENDS, PRECISIONS
 from diffwave.terminal.arguments import count_argument, path_argument
 
@@ -37,6 +37,22 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="checkpoint folder, or the name of a packaged one (default: default)",
     )
+
+
+def mel_argument(text: str) -> MelConvention:
+    """The name of a convention, or a JSON file of one; known to be one that can be spoken."""
+    try:
+        convention = mel_convention(text)
+        check_speakable(convention)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return convention
+
+
+def add_mel(parser: argparse.ArgumentParser, text: str = "") -> None:
+    """Add ``--mel`` to a command; ``text`` says what it does there."""
+    text = text or "convention of the mels, and rate of the audio (default: the checkpoint's; diffwave mels lists them)"
+    parser.add_argument("--mel", type=mel_argument, metavar="NAME|FILE.json", help=text)
 
 
 def add_sampling(parser: argparse.ArgumentParser, *left_out: str) -> None:

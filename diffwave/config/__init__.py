@@ -9,7 +9,14 @@ came.
 """
 
 from diffwave.config.checks import ConfigError, require
-from diffwave.config.conventions import CONVENTIONS, MelConvention, convention_name, mel_convention, mel_preset
+from diffwave.config.conventions import (
+    CONVENTIONS,
+    MelConvention,
+    check_speakable,
+    convention_name,
+    mel_convention,
+    mel_preset,
+)
 from diffwave.config.mel import MelConfig
 from diffwave.config.model import BASE, LARGE, DiffusionConfig, ModelConfig, NetworkConfig
 from diffwave.config.refiner import RefinerConfig
@@ -34,6 +41,7 @@ __all__ = [
     "SamplingConfig",
     "SynthesisOptions",
     "TrainingConfig",
+    "check_speakable",
     "convention_name",
     "mel_convention",
     "mel_preset",

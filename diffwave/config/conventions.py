@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from diffwave.config.checks import ConfigError, one_of
+from diffwave.config.checks import ConfigError, one_of, require
 from diffwave.config.document import from_dict
 from diffwave.config.mel import MelConfig
 from diffwave.errors import reason
 
+MEL_SUFFIXES = (".npy", ".npz", ".pt")
+"""Of the files that mels come in."""
+RATES = 8000, 192000  # from telephone speech on
+_LARGEST_FRAME = 1 << 16
 _LARGEST_FILE = 1 << 20
 
 
@@ -34,6 +38,19 @@ class MelConvention:
 
     def __post_init__(self) -> None:
         one_of("convention.axes", self.axes, ("bands-first", "frames-first"))
+
+    def document(self) -> dict[str, Any]:
+        """What a JSON file of it holds."""
+        return {**asdict(self.mel), **({"axes": self.axes} if self.axes != "bands-first" else {})}
+
+    def assumption(self) -> str:
+        """What to say, once, of mels whose convention nobody named and that are taken for this one."""
+        return f"mels read as {self.mel.brief()}; --mel names others"
+
+    def record(self) -> dict[str, Any]:
+        """What outputs depend on, ready for JSON: its name, and all of it where the name alone does not tell."""
+        known = self.name in CONVENTIONS and CONVENTIONS[self.name].mel == self.mel
+        return {"mel": self.name, **({} if known else {"mel_convention": self.document()})}
 
     def with_statistics(self, mean: Any, scale: Any) -> MelConvention:
         """The same mels, standardised: ``(logarithm - mean) / scale``.
@@ -148,17 +165,43 @@ def mel_convention(given: MelConvention | MelConfig | str | Path) -> MelConventi
         return given
     if isinstance(given, MelConfig):
         return MelConvention(given, convention_name(given) or "the given")
-    if str(given) in CONVENTIONS:
-        return CONVENTIONS[str(given)]
     path = Path(given)
-    if path.suffix.lower() != ".json":
-        near = get_close_matches(str(given), CONVENTIONS, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise ConfigError(
-            f"mel: expected the name of a convention or a JSON file of one; got {str(given)!r}; {hint}"
-            "`diffwave mels` lists them"
-        )
+    if str(given) in CONVENTIONS or path.suffix.lower() != ".json":
+        return named_convention(str(given), "the name of a convention or a JSON file of one")
     return _read(path)
+
+
+def named_convention(name: str, expected: str = "the name of a convention") -> MelConvention:
+    """The convention called ``name``.
+
+    Args:
+        name: of :data:`CONVENTIONS`.
+        expected: for the message.
+
+    Raises:
+        ConfigError: for any other, with the nearest one.
+    """
+    if name in CONVENTIONS:
+        return CONVENTIONS[name]
+    near = get_close_matches(name[:80], CONVENTIONS, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise ConfigError(f"mel: expected {expected}; got {name[:80]!r}; {hint}`diffwave mels` lists them")
+
+
+def check_speakable(convention: MelConvention) -> None:
+    """Refuse a convention that no waveform can be found for.
+
+    Raises:
+        ConfigError: for a rate that is none of audio, a longer frame than any has, or frames that hardly overlap.
+    """
+    mel, name = convention.mel, convention.name
+    low, high = RATES
+    require(low <= mel.sample_rate <= high, f"mel {name}: expected {low} to {high} Hz; got {mel.sample_rate}")
+    require(mel.n_fft <= _LARGEST_FRAME, f"mel {name}: expected n_fft of at most {_LARGEST_FRAME}; got {mel.n_fft}")
+    require(
+        2 * mel.hop_length <= mel.win_length,
+        f"mel {name}: expected a hop of at most half the window; got {mel.hop_length} and {mel.win_length} samples",
+    )
 
 
 def mel_preset(name: str) -> MelConfig:
@@ -172,21 +215,39 @@ def convention_name(mel: MelConfig) -> str:
 
 
 def _read(path: Path) -> MelConvention:
-    expected = f"{path}: expected a mel convention, a JSON object with fields of MelConfig"
     try:
         with path.open("rb") as file:
             text = file.read(_LARGEST_FILE + 1)
-        if len(text) > _LARGEST_FILE:
-            raise ConfigError(f"{expected}; got more than {_LARGEST_FILE} bytes")
-        values = json.loads(text)
     except OSError as error:
-        raise ConfigError(f"{expected}; {reason(error)}") from None
+        raise ConfigError(f"{path}: {_EXPECTED}; {reason(error)}") from None
+    return convention_from_json(text, str(path), path.name)
+
+
+_EXPECTED = "expected a mel convention, a JSON object with fields of MelConfig"
+
+
+def convention_from_json(text: str | bytes, place: str, name: str) -> MelConvention:
+    """A convention as :meth:`MelConvention.document` has it; settings left out take their defaults.
+
+    Args:
+        text: JSON.
+        place: where it stands, for messages.
+        name: for one that has none in :data:`CONVENTIONS`.
+
+    Raises:
+        ConfigError: for anything else.
+    """
+    if len(text) > _LARGEST_FILE:
+        raise ConfigError(f"{place}: {_EXPECTED}; got more than {_LARGEST_FILE} bytes")
+    try:
+        values = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{expected}; got no JSON ({str(error).splitlines()[0]})") from None
+        raise ConfigError(f"{place}: {_EXPECTED}; got no JSON ({str(error).splitlines()[0]})") from None
     if not isinstance(values, dict):
-        raise ConfigError(f"{expected}; got {type(values).__name__}")
+        raise ConfigError(f"{place}: {_EXPECTED}; got {type(values).__name__}")
     axes = values.pop("axes", "bands-first")
     try:
-        return MelConvention(from_dict(MelConfig, values, "mel."), path.stem, str(axes))
+        mel = from_dict(MelConfig, values, "mel.")
+        return MelConvention(mel, convention_name(mel) or name, str(axes))
     except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
+        raise ConfigError(f"{place}: {error}") from None

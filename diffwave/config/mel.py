@@ -91,6 +91,13 @@ class MelConfig:
         """Whether mean and scale have to be undone."""
         return bool(self.mean or self.scale)
 
+    def brief(self) -> str:
+        """What tells most conventions apart, in a few words."""
+        return (
+            f"{self.sample_rate} Hz, hop {self.hop_length}, {self.n_mels} bands, {self.log}"
+            + ", standardised" * self.standardised
+        )
+
     def describe(self) -> str:
         """One line with what a person compares first."""
         return (

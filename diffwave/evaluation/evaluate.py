@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import diffwave
+from diffwave.config import MelConvention, mel_convention
 from diffwave.devices import pick_device
 from diffwave.errors import InputError, reason
 from diffwave.evaluation.findings import collect
@@ -37,7 +38,7 @@ class EvaluationSettings:
         workers: processes; 0 scores in this one, None is one for each core.
         device: of spectral metrics: ``auto``, ``cpu`` or ``cuda``.
         floor: utterances of the floor; 0 for none.
-        mel: preset of the floor's mels; None for the one that the systems' records name.
+        mel: convention of the floor's mels; None for the one that the systems' records name.
         common: whether recordings that some system has no audio of are left out.
         resample: whether files of different sample rates are compared.
         speaker: pattern that finds the speaker in a file's name.
@@ -53,7 +54,7 @@ class EvaluationSettings:
     workers: int | None = None
     device: str = "auto"
     floor: int = 100
-    mel: str | None = None
+    mel: MelConvention | None = None
     common: bool = False
     resample: bool = False
     speaker: str = SPEAKER
@@ -98,7 +99,7 @@ def evaluate(settings: EvaluationSettings) -> Evaluation:
     systems = match(reference, dict(settings.estimates), settings.speaker, settings.common, skip=report)
     how = _run_settings(settings, metrics)
     _open_report(settings)
-    mel = settings.mel or floor_mel(systems)
+    mel = settings.mel or mel_convention(floor_mel(systems))
     floors = make_floors(systems, reference, report, settings.floor, settings.speaker, mel)
     systems += floors
     remarks = other_mels(systems)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
+from diffwave.config import CONVENTIONS, MelConvention
 from diffwave.evaluation.baselines import BaselineSettings, make
 from diffwave.evaluation.findings import FLOORS
 from diffwave.evaluation.pairs import System, match
@@ -18,8 +21,6 @@ NOT_MADE = f"no recording of up to {_LONGEST:g} s could be used to make one"
 
 def floor_preset(name: object) -> str:
     """The preset of mels that a floor of ``name``'s starts from: itself, or ``default`` where there can be none."""
-    from diffwave.config import CONVENTIONS
-
     # From a logarithm that is clipped no waveform can be found.
     known = isinstance(name, str) and name in CONVENTIONS
     return str(name) if known else "default"
@@ -50,7 +51,7 @@ def _mels(systems: list[System]) -> dict[str, str]:
 
 
 def make_floors(
-    systems: list[System], reference: Path, report: Path, count: int, speaker: str, mel: str
+    systems: list[System], reference: Path, report: Path, count: int, speaker: str, mel: MelConvention
 ) -> list[System]:
     """Griffin-Lim and mel consistency from the recordings themselves, unless a floor is there or declined.
 
@@ -60,7 +61,7 @@ def make_floors(
         report: folder of the report; the floor's audio goes below it.
         count: utterances of the floor at most; 0 for no floor.
         speaker: as for :func:`diffwave.evaluation.pairs.match`.
-        mel: preset of the mels that it starts from.
+        mel: convention of the mels that it starts from.
     """
     if count == 0 or any(system.origin.get("baseline") in FLOORS for system in systems):
         return []
@@ -68,7 +69,7 @@ def make_floors(
     floors = []
     for name in FLOORS:
         # One of other mels, which an evaluation may have left that did not end, is not gone on with.
-        folder = report / "floor" / (name if mel == "default" else f"{name}-{mel}")
+        folder = report / "floor" / _folder_name(name, mel)
         _make_floor(_settings(name, mel), recordings, folder)
         if not any((folder / f"{key}.wav").is_file() for key in recordings):
             return []
@@ -81,7 +82,7 @@ def make_floors(
             for pair in floor.pairs
             if pair.estimate.is_file() and pair.utterance in recordings
         )
-        floors.append(replace(floor, name=label, pairs=pairs, unmatched=(), origin=asdict(_settings(name, mel))))
+        floors.append(replace(floor, name=label, pairs=pairs, unmatched=(), origin=_settings(name, mel).record()))
     return floors
 
 
@@ -92,7 +93,15 @@ def why_none(systems: list[System], count: int) -> str:
     return NOT_MADE if count else NOT_WANTED
 
 
-def _settings(name: str, mel: str) -> BaselineSettings:
+def _folder_name(floor: str, mel: MelConvention) -> str:
+    if mel.name == "default":
+        return floor
+    known = mel.name in CONVENTIONS
+    digest = hashlib.sha256(json.dumps(mel.document(), sort_keys=True).encode()).hexdigest()
+    return f"{floor}-{mel.name}" if known else f"{floor}-{digest[:8]}"
+
+
+def _settings(name: str, mel: MelConvention) -> BaselineSettings:
     from diffwave.mel.baseline import CONSISTENCY_ITERATIONS
 
     return BaselineSettings(name, CONSISTENCY_ITERATIONS, mel)

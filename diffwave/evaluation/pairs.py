@@ -103,20 +103,22 @@ def match(
     return [_system(name, folder, recordings, *found[name], pattern=pattern) for name, folder in estimates.items()]
 
 
-def audio_files(folder: Path, option: str, skip: Path | None = None) -> dict[str, Path]:
+def audio_files(folder: Path, option: str, skip: Path | None = None, instead: tuple[str, ...] = ()) -> dict[str, Path]:
     """Audio files below a folder, by relative path without suffix, sorted.
 
     Args:
         folder: to look in.
         option: of the command line, for messages.
         skip: a folder that is left out, such as a report with audio of its own.
+        instead: further suffixes, of files that are taken where no audio has their name.
 
     Raises:
-        EvaluationError: if there are none, or two differ only in their suffix.
+        EvaluationError: if there are none, or two of a kind differ only in their suffix.
     """
     if not folder.is_dir():
         raise EvaluationError(f"{option} {folder}: expected a folder; there is none")
-    files: dict[str, Path] = {}
+    audio: dict[str, Path] = {}
+    others: dict[str, Path] = {}
     seen = {os.path.realpath(path) for path in (folder, skip) if path}
     for here, folders, names in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -126,14 +128,17 @@ def audio_files(folder: Path, option: str, skip: Path | None = None) -> dict[str
         seen.update(real.values())
         for name in sorted(names):
             path = Path(here) / name
-            if path.suffix.lower() not in AUDIO_SUFFIXES or name.startswith("."):
+            if path.suffix.lower() not in (*AUDIO_SUFFIXES, *instead) or name.startswith("."):
                 continue
+            files = others if path.suffix.lower() in instead else audio
             key = path.relative_to(folder).with_suffix("").as_posix()
             if key in files:
                 raise EvaluationError(f"{option} {folder}: expected one file called {key}; got {files[key]} and {path}")
             files[key] = path
+    files = {**others, **audio}
     if not files:
-        raise EvaluationError(f"{option} {folder}: expected audio files ({', '.join(AUDIO_SUFFIXES)}); there are none")
+        suffixes = ", ".join((*AUDIO_SUFFIXES, *instead))
+        raise EvaluationError(f"{option} {folder}: expected audio files ({suffixes}); there are none")
     return dict(sorted(files.items()))
 
 

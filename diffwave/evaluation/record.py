@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ class Result:
         audio_seconds: length of the output.
         wall_seconds: what its synthesis took, without reading and writing; of a batch, its share.
         notes: what the user may want to know of the conversion.
+        how: it was made, where that is not the same for all.
     """
 
     source: Path
@@ -31,6 +32,7 @@ class Result:
     audio_seconds: float
     wall_seconds: float
     notes: list[str]
+    how: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def real_time_factor(self) -> float:
@@ -71,6 +73,7 @@ def row(result: Result, how: Mapping[str, Any], source: str, output: str) -> dic
         "wall_seconds": result.wall_seconds,
         "real_time_factor": result.real_time_factor,
         **how,
+        **result.how,
         "notes": result.notes,
     }
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from diffwave.checkpoint.folder import CheckpointError, load_config
-from diffwave.config import ModelConfig
+from diffwave.config import MelConfig, MelConvention, ModelConfig
 from diffwave.interop.onnx_names import CONDITIONER_NAME, REFINER_NAME, STEP_NAME, onnx_missing
 from diffwave.kernels.layers import Backend
 from diffwave.mel.spectrogram import MelSpectrogram
@@ -205,12 +205,15 @@ def _try_out(network: OnnxNetwork, folder: Path) -> None:
         )
 
 
-def load_onnx(folder: str | Path, threads: int | None = None) -> Vocoder:
+def load_onnx(
+    folder: str | Path, threads: int | None = None, mel: MelConvention | MelConfig | str | Path | None = None
+) -> Vocoder:
     """A vocoder whose networks are run by onnxruntime.
 
     Args:
         folder: that ``diffwave export --to onnx`` has written.
         threads: of onnxruntime; as many as PyTorch has, if not given.
+        mel: see :class:`~diffwave.vocoder.Vocoder`.
 
     Raises:
         ImportError: if onnxruntime is not installed: ``pip install 'diffwave-vocoder[onnx]'``.
@@ -218,4 +221,4 @@ def load_onnx(folder: str | Path, threads: int | None = None) -> Vocoder:
     """
     model = OnnxModel.read(Path(folder).expanduser(), threads)
     with torch.inference_mode():
-        return Vocoder(model, "cpu", "reference", "float32", False)
+        return Vocoder(model, "cpu", "reference", "float32", False, mel)

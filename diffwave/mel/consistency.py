@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from diffwave.config import MelConfig, MelConvention, require
+from diffwave.config import MelConfig
 from diffwave.dsp.stft import FrameTransform, count_frames
 from diffwave.kernels import native_consistency
 from diffwave.mel.coverage import Coverage, cover
@@ -20,7 +20,6 @@ from diffwave.mel.spectrogram import MelSpectrogram, spreading
 MOMENTUM = 0.9
 # From noise, more gets further in 60 iterations and more.
 MOMENTUM_FROM_NOISE = 0.99
-LEAST_RATE = 8000  # telephone speech
 
 
 class MelConsistency(nn.Module):
@@ -126,20 +125,6 @@ class MelConsistency(nn.Module):
         change = goal - own.clamp(self.mel.config.floor, _ceiling(self.mel.config)).log()
         change = change.clamp(-power * self.limit, power * self.limit) / power
         return transform.synthesise(spectra * (change @ bins).exp())
-
-
-def check_speakable(convention: MelConvention) -> None:
-    """Refuse a convention that no waveform can be found for.
-
-    Raises:
-        ConfigError: for a rate below 8 kHz, or frames that hardly overlap.
-    """
-    mel, name = convention.mel, convention.name
-    require(mel.sample_rate >= LEAST_RATE, f"mel {name}: expected at least {LEAST_RATE} Hz; got {mel.sample_rate}")
-    require(
-        2 * mel.hop_length <= mel.win_length,
-        f"mel {name}: expected a hop of at most half the window; got {mel.hop_length} and {mel.win_length} samples",
-    )
 
 
 def held(wav: Tensor, given: Tensor, hold: Tensor) -> Tensor:

@@ -93,7 +93,7 @@ def _beginning(vocoder: Vocoder, path: Path, seconds: float) -> Tensor:
     from diffwave.audio.file import read_audio
 
     wav = read_audio(path, vocoder.sample_rate).wav
-    shortest = vocoder.config.mel.win_length
+    shortest = vocoder.front_end.config.win_length
     if len(wav) < shortest:
         raise InputError(f"{path}: expected at least {shortest} samples; got {len(wav)}")
     wav = wav[: max(int(min(seconds, LONGEST_SECONDS) * vocoder.sample_rate), shortest)]

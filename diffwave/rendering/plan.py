@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from diffwave.config.conventions import MEL_SUFFIXES
 from diffwave.errors import InputError, reason
-
-MEL_SUFFIXES = (".npy", ".pt")
 
 
 @dataclass(frozen=True)

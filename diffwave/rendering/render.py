@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diffwave.config import AS_TRAINED, SynthesisOptions
+from diffwave.config import AS_TRAINED, MelConvention, SynthesisOptions
 from diffwave.errors import InputError
 from diffwave.files import try_out
 from diffwave.rendering.plan import FileJob, plan_jobs
@@ -34,6 +34,7 @@ class RenderOrder:
         batch_seconds: audio synthesized at once; one file at a time on a CPU and 120 s on a GPU if None.
         chunk_seconds: read, synthesize and write one file after the other in chunks of so much audio, if not None.
         force: whether outputs that exist are replaced.
+        mel: convention of the mels, and rate of the outputs; the checkpoint's if None, but for files that carry theirs.
     """
 
     inputs: list[Path]
@@ -46,6 +47,7 @@ class RenderOrder:
     batch_seconds: float | None = None
     chunk_seconds: float | None = None
     force: bool = False
+    mel: MelConvention | None = None
 
 
 @dataclass(eq=False)
@@ -68,7 +70,7 @@ def render(order: RenderOrder, complain: Callable[[str], None]) -> Rendered:
 
     Args:
         order: what to do.
-        complain: is told every line of ``errors`` when it is known.
+        complain: is told every line of ``errors`` when it is known, and what mels are read as if nobody said it.
 
     Raises:
         UserError: if the model cannot be used so, or the output folder not be written.
@@ -82,16 +84,19 @@ def render(order: RenderOrder, complain: Callable[[str], None]) -> Rendered:
     if not jobs:
         return done
     from diffwave.evaluation.record import record
+    from diffwave.mel.mel_file import names_convention
     from diffwave.mel.spectrogram import MelWarning
     from diffwave.rendering.opening import open_vocoder
 
-    vocoder = open_vocoder(order.checkpoint, order.device, order.backend, order.precision)
+    vocoder = open_vocoder(order.checkpoint, order.device, order.backend, order.precision, order.mel)
     try:
         vocoder = vocoder.with_options(order.options)
     except ValueError as error:
         raise InputError(str(error)) from None
     done.how = _how(vocoder, order.checkpoint)
     try_out(order.output)
+    if not vocoder.named and any(job.is_mel and not names_convention(job.source) for job in jobs):
+        complain(vocoder.convention.assumption())
     # Mels from files were refused if they looked strange; recordings may.
     warnings.simplefilter("ignore", MelWarning)
     try:
@@ -111,10 +116,9 @@ def _fail(line: str, done: Rendered, complain: Callable[[str], None]) -> None:
 
 
 def _how(vocoder: Vocoder, checkpoint: str) -> dict[str, Any]:
-
     # The name alone: where the folder lies on this machine means nothing elsewhere.
     name = Path(checkpoint).expanduser().resolve().name
-    return {"checkpoint": name, "mel": vocoder.convention.name, **vocoder.record(vocoder.resolve())}
+    return {"checkpoint": name, **vocoder.record(vocoder.resolve())}
 
 
 def _in_batches(
@@ -129,8 +133,8 @@ def _in_batches(
     if seconds is None:
         seconds = _GPU_BATCH_SECONDS if vocoder.device.type == "cuda" else 0.0
     with tqdm(total=len(jobs), unit="file", disable=None, dynamic_ncols=True, file=sys.stderr) as progress:
-        for batch, unusable in batches(vocoder, jobs, seconds * vocoder.sample_rate):
-            for line in [*unusable, *speak_batch(vocoder, batch, done.results)]:
+        for batch, unusable in batches(vocoder, jobs, seconds):
+            for line in [*unusable, *speak_batch(batch, done.results)]:
                 _fail(line, done, complain)
             progress.update(len(batch) + len(unusable))
 

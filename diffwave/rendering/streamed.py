@@ -13,7 +13,6 @@ from torch import Tensor
 from diffwave.devices import out_of_memory
 from diffwave.errors import InputError, reason
 from diffwave.evaluation.record import Result
-from diffwave.rendering.mel_file import read_mel
 from diffwave.rendering.plan import FileJob
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ def synthesize_streamed(
     """Run one job in memory that does not depend on its length.
 
     Args:
-        vocoder: who speaks, in its own way, and whose convention the mel has.
+        vocoder: who speaks, in its own way, mels of its convention unless the file carries another.
         job: what to read and write.
         chunk_seconds: of audio that are handed over at once.
         progress: told how many seconds more are done.
@@ -50,11 +49,13 @@ def synthesize_streamed(
         AudioError, InputError: if the input is none; the message names it.
     """
     from diffwave.audio.stream import WavWriter
+    from diffwave.rendering.prepared_input import mel_of
 
     begun = time.perf_counter()
-    frames = max(1, round(chunk_seconds * vocoder.sample_rate / vocoder.hop_length))
     try:
-        source = _mel_file(vocoder, job, frames) if job.is_mel else _recording(vocoder, job, frames)
+        vocoder, mel = mel_of(vocoder, job.source) if job.is_mel else (vocoder, None)
+        frames = max(1, round(chunk_seconds * vocoder.sample_rate / vocoder.hop_length))
+        source = _recording(vocoder, job, frames) if mel is None else _of_mel(vocoder, mel, frames)
         job.output.parent.mkdir(parents=True, exist_ok=True)
         with WavWriter(job.output, vocoder.sample_rate) as writer:
             # The last piece is cut to the length of the recording, which is known when the one after it should come.
@@ -78,7 +79,14 @@ def synthesize_streamed(
     except ValueError as error:
         raise _named(job, error) from None
     notes = [*source.notes(), *([f"{writer.clipped} samples clipped"] if writer.clipped else [])]
-    return Result(job.source, job.output, writer.samples / vocoder.sample_rate, time.perf_counter() - begun, notes)
+    return Result(
+        job.source,
+        job.output,
+        writer.samples / vocoder.sample_rate,
+        time.perf_counter() - begun,
+        notes,
+        vocoder.convention.record(),
+    )
 
 
 def _named(job: FileJob, error: ValueError) -> ValueError:
@@ -86,9 +94,7 @@ def _named(job: FileJob, error: ValueError) -> ValueError:
     return error if str(job.source) in str(error) else InputError(f"{job.source}: {error}")
 
 
-def _mel_file(vocoder: Vocoder, job: FileJob, frames: int) -> MelSource:
-    mel = read_mel(job.source)
-    vocoder.front_end.check(mel.unsqueeze(0))
+def _of_mel(vocoder: Vocoder, mel: Tensor, frames: int) -> MelSource:
     samples = mel.shape[1] * vocoder.hop_length
     return MelSource(iter(torch.split(mel, frames, dim=1)), lambda: samples, list)
 
@@ -98,7 +104,7 @@ def _recording(vocoder: Vocoder, job: FileJob, frames: int) -> MelSource:
     from diffwave.mel.parts import mel_parts
 
     audio = AudioStream(job.source, vocoder.sample_rate)
-    shortest = vocoder.config.mel.win_length
+    shortest = vocoder.front_end.config.win_length
 
     def parts() -> Iterator[Tensor]:
         try:

@@ -63,7 +63,7 @@ def read_clip(vocoder: Vocoder, path: Path, seconds: float) -> Clip:
         AudioError: if it cannot be read, is shorter than a frame, or too loud for the model's mel.
     """
     wav = read_audio(path, vocoder.sample_rate).wav
-    shortest = vocoder.config.mel.win_length
+    shortest = vocoder.front_end.config.win_length
     if len(wav) < shortest:
         expected = f"expected at least one frame, {shortest} samples at {vocoder.sample_rate} Hz"
         raise AudioError(f"{path}: {expected}; got {len(wav)}")

@@ -15,7 +15,7 @@ from diffwave.checkpoint.folder import (
     load_checkpoint,
     packaged_checkpoints,
 )
-from diffwave.config import SynthesisOptions
+from diffwave.config import MelConvention, SynthesisOptions
 from diffwave.errors import InputError
 from diffwave.files import try_out
 from diffwave.mel.spectrogram import MelWarning
@@ -40,6 +40,7 @@ class SearchOrder:
         evaluations: schedules tried for each number of calls, at most.
         device, backend, precision: see :class:`~diffwave.vocoder.Vocoder`.
         force: whether a checkpoint in ``output`` is replaced.
+        mel: convention that the recordings are spoken through; the checkpoint's if None.
     """
 
     inputs: list[Path]
@@ -54,6 +55,7 @@ class SearchOrder:
     backend: str = "auto"
     precision: str = "auto"
     force: bool = False
+    mel: MelConvention | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +119,9 @@ def _counts(wanted: Sequence[range] | None, trained: int) -> list[int]:
 def _objective(order: SearchOrder, recordings: list[Path]) -> ScheduleObjective:
     """What judges schedules; raises AudioError for a recording that cannot be used."""
     # Without graphs: one would be recorded for every schedule.
-    vocoder = Vocoder.from_pretrained(order.checkpoint, order.device, order.backend, order.precision, graphs=False)
+    vocoder = Vocoder.from_pretrained(
+        order.checkpoint, order.device, order.backend, order.precision, graphs=False, mel=order.mel
+    )
     # Mels of recordings may look strange.
     warnings.simplefilter("ignore", MelWarning)
     clips = [read_clip(vocoder, path, order.seconds) for path in recordings]
@@ -129,7 +133,7 @@ def _objective(order: SearchOrder, recordings: list[Path]) -> ScheduleObjective:
 
 def _settings(order: SearchOrder, objective: ScheduleObjective) -> SearchSettings:
     vocoder = objective.vocoder
-    how = vocoder.record(vocoder.resolve())
+    how = {**vocoder.convention.record(), **vocoder.record(vocoder.resolve())}
     return SearchSettings(
         how={name: value for name, value in how.items() if name not in ("steps", "schedule")},
         field=objective.field,

@@ -19,7 +19,7 @@ from diffwave.serving.counters import CONTENT_TYPE
 from diffwave.serving.front_page import front_page
 from diffwave.serving.guard import Guard, error_response
 from diffwave.serving.limits import GoneError, RefusedError
-from diffwave.serving.queries import Format, StreamKind, WholeKind, options_of, what_is_wrong
+from diffwave.serving.queries import Format, Mel, StreamKind, WholeKind, options_of, what_is_wrong
 from diffwave.serving.service import Service
 
 Options = Annotated[SynthesisOptions, Depends(options_of)]
@@ -80,10 +80,10 @@ def create_app(service: Service, names: Collection[str] | None = None) -> ASGIAp
 
 def _add_speech(app: FastAPI, service: Service) -> None:
     @app.post("/synthesize", response_class=Response, responses=_AUDIO, openapi_extra=_BODY)
-    async def synthesize(request: Request, options: Options, input: WholeKind = "auto") -> Response:  # noqa: A002
+    async def synthesize(request: Request, options: Options, input: WholeKind = "auto", mel: Mel = None) -> Response:  # noqa: A002
         """Speak a recording or a mel; the answer is a whole WAV file."""
         service.check(options)
-        return await service.synthesize(request, options, input)
+        return await service.synthesize(request, options, input, mel)
 
     @app.post("/stream", response_class=Response, responses=_AUDIO, openapi_extra=_BODY)
     async def stream(
@@ -91,10 +91,11 @@ def _add_speech(app: FastAPI, service: Service) -> None:
         options: Options,
         input: StreamKind = "auto",  # noqa: A002
         format: Format = "wav",  # noqa: A002
+        mel: Mel = None,
     ) -> Response:
         """Speak while the mel arrives; the answer begins as soon as its first samples are known."""
         service.check(options)
-        return await service.stream(request, options, input, format == "pcm")
+        return await service.stream(request, options, input, format == "pcm", mel)
 
 
 def _add_pages(app: FastAPI, service: Service) -> None:

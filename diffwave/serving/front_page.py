@@ -28,7 +28,7 @@ def front_page(health: dict[str, Any], url: str) -> str:
     limits, sampling = health["limits"], health["sampling"]
     facts = [
         ("checkpoint", f"{health['checkpoint']} (diffwave {health['version']})"),
-        ("mel", health["mel"]["description"]),
+        ("mel", f"{health['mel']['name']}: {health['mel']['description']}; others as mel=NAME"),
         ("defaults", ", ".join(f"{name} {value}" for name, value in sampling.items())),
         ("runs on", f"{health['device']}, {health['backend']}, {health['precision']}"),
         ("longest utterance", f"{limits['audio_seconds']:g} s, {limits['stream_audio_seconds']:g} s as a stream"),

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from diffwave.audio.checks import AudioError, AudioLimits, AudioTooLargeError
 from diffwave.audio.file import decode_audio
+from diffwave.mel.mel_file import received
 from diffwave.serving.limits import Limits, RefusedError
 from diffwave.serving.received_mels import NPY_MAGIC, mel_from_json, mel_from_npy
 from diffwave.vocoder import Vocoder
@@ -86,11 +87,11 @@ def read_input(vocoder: Vocoder, data: bytes, wanted: str, limits: Limits, longe
     if kind == JSON and len(data) > limits.json_bytes:
         raise RefusedError(413, f"expected at most {limits.json_bytes} bytes of JSON; send longer mels as .npy")
     mel = mel_from_json(data) if kind == JSON else mel_from_npy(data)
-    check_seconds(vocoder, mel.shape[-1], longest)
     try:
-        vocoder.front_end.check(mel.unsqueeze(0))
+        mel = received(mel, vocoder.convention, vocoder.front_end)
     except ValueError as error:
         raise RefusedError(422, str(error)) from None
+    check_seconds(vocoder, mel.shape[-1], longest)
     return Input(mel, mel.shape[-1] * vocoder.hop_length)
 
 
@@ -109,7 +110,7 @@ def _from_audio(vocoder: Vocoder, data: bytes, longest: float) -> Input:
         raise RefusedError(413, str(error)) from None
     except AudioError as error:
         raise RefusedError(422, str(error)) from None
-    shortest = vocoder.config.mel.win_length
+    shortest = vocoder.front_end.config.win_length
     if len(wav) < shortest:
         expected = f"expected at least one frame, {shortest} samples at {vocoder.sample_rate} Hz"
         raise RefusedError(422, f"audio: {expected}; got {len(wav)}")

@@ -20,6 +20,7 @@ from diffwave.config import SynthesisOptions
 from diffwave.serving.limits import GoneError, RefusedError
 from diffwave.serving.vocoder_threads import SpeakingThreads, as_answer
 from diffwave.serving.waveforms import pcm_bytes
+from diffwave.vocoder import Vocoder
 
 # Pieces that may wait for a slow client; the thread then waits, too.
 _WAITING_PIECES = 4
@@ -32,6 +33,7 @@ class LiveStream:
 
     Args:
         speaker: whose turns are taken.
+        vocoder: of the mel's convention.
         options: of synthesis.
         loop: where :meth:`next_piece` is awaited.
         finished: is called there once the thread has ended, which may be a while after :meth:`leave`.
@@ -42,14 +44,15 @@ class LiveStream:
     def __init__(
         self,
         speaker: SpeakingThreads,
+        vocoder: Vocoder,
         options: SynthesisOptions,
         loop: asyncio.AbstractEventLoop,
         finished: Callable[[], None] = lambda: None,
     ) -> None:
         self._speaker = speaker
+        self._vocoder = vocoder
         self._options = options
         self._loop = loop
-        vocoder = speaker.vocoder
         self._least = max(round(_LEAST_SECONDS * vocoder.sample_rate / vocoder.hop_length), 1)
         self._changed = threading.Condition()
         self._arrived = asyncio.Event()
@@ -125,7 +128,7 @@ class LiveStream:
         self._call(self._on_finished)
 
     def _speak(self) -> None:
-        vocoder, turns = self._speaker.vocoder, self._speaker.turns
+        vocoder, turns = self._vocoder, self._speaker.turns
         begun, self._waited, done = time.perf_counter(), 0.0, 0
         for piece in vocoder.with_options(self._options).stream(self._parts()):
             left = None if self.most_samples is None else self.most_samples - done

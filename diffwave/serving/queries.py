@@ -28,12 +28,16 @@ StreamKind = Annotated[
 ]
 Format = Annotated[str, _choice("wav, or pcm for 16-bit little-endian samples without a header", ("wav", "pcm"))]
 
+Mel = Annotated[
+    str | None, Query(description="name of the mel's convention, and rate of the audio; the service's if not given")
+]
+
 _KNOWN = tuple(each.name for each in fields(SynthesisOptions))
 
 
 def options_of(request: Request, **given: Any) -> SynthesisOptions:
     """Options of synthesis from a query, whose parameters are the fields; what is not given is the checkpoint's."""
-    _check_names(request, {*_KNOWN, "input", "format"} if request.url.path == "/stream" else {*_KNOWN, "input"})
+    _check_names(request, {*_KNOWN, "input", "mel", *(("format",) if request.url.path == "/stream" else ())})
     steps = given["steps"]
     return SynthesisOptions(**{**given, "steps": int(steps) if steps and steps != "full" else steps})
 

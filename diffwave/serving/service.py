@@ -11,7 +11,8 @@ from starlette.responses import Response
 from torch import Tensor
 
 import diffwave
-from diffwave.config import SynthesisOptions
+from diffwave.config import CONVENTIONS, ConfigError, SynthesisOptions
+from diffwave.config.conventions import named_convention
 from diffwave.config.document import to_dict
 from diffwave.serving.bodies import client_gone, whole_body
 from diffwave.serving.budget import Allowance, Budget
@@ -47,6 +48,7 @@ class Service:
         self.metrics = Metrics()
         self.speaker = SpeakingThreads(vocoder, limits, self.metrics)
         self.budget = Budget(limits.bytes_in_flight)
+        self._others: dict[str, Vocoder] = {}
         self._decoders = ThreadPoolExecutor(_DECODERS, "decoder")
         self._streams = 0
         self.metrics.watch("diffwave_queue_jobs", "Utterances that wait.", lambda: len(self.speaker.queue))
@@ -76,34 +78,56 @@ class Service:
         if count > limits.steps:
             raise RefusedError(422, f"steps: expected at most {limits.steps}; got {count}")
 
-    async def synthesize(self, request: Request, options: SynthesisOptions, wanted: str) -> Response:
-        """The whole audio of a whole body; raises RefusedError or GoneError."""
+    async def synthesize(
+        self, request: Request, options: SynthesisOptions, wanted: str, mel: str | None = None
+    ) -> Response:
+        """The whole audio of a whole body; raises RefusedError or GoneError.
+
+        Args:
+            request: of the client.
+            options: of synthesis.
+            wanted: see ``read_input``.
+            mel: name of the convention; the service's own if None.
+        """
+        vocoder = self.speaks(mel)
         try:
             async with asyncio.timeout(self.limits.request_seconds):
                 with self.budget.allowance() as allowance:
-                    spoken = await self._read(request, wanted, self.limits.audio_seconds, allowance)
-                    wav = await self._speak(request, spoken, options)
+                    spoken = await self._read(vocoder, request, wanted, self.limits.audio_seconds, allowance)
+                    wav = await self._speak(vocoder, request, spoken, options)
         except TimeoutError:
             raise RefusedError(
                 504, f"no answer within {self.limits.request_seconds:g} s", self.speaker.retry_after()
             ) from None
-        return Response(self._file(wav[: spoken.samples]), media_type="audio/wav")
-
-    def _file(self, wav: Tensor) -> bytes:
         try:
-            return wav_file(wav, self.vocoder.sample_rate)
+            body = wav_file(wav[: spoken.samples], vocoder.sample_rate)
         except ValueError as error:
             raise RefusedError(422, str(error)) from None
+        return Response(body, media_type="audio/wav", headers=_told(vocoder))
 
-    async def _read(self, request: Request, wanted: str, longest: float, allowance: Allowance) -> Input:
+    def speaks(self, mel: str | None) -> Vocoder:
+        """Who speaks mels of the convention of that name, the service's own if None; raises RefusedError."""
+        if mel is None:
+            return self.vocoder
+        if mel not in self._others:
+            try:
+                convention = named_convention(mel)
+                self._others[mel] = self.vocoder.with_mel(convention)
+            except ConfigError as error:
+                raise RefusedError(422, str(error)) from None
+        return self._others[mel]
+
+    async def _read(
+        self, vocoder: Vocoder, request: Request, wanted: str, longest: float, allowance: Allowance
+    ) -> Input:
         body = await whole_body(request, self.limits, allowance)
-        arguments = (self.vocoder, body, wanted, self.limits, longest)
+        arguments = (vocoder, body, wanted, self.limits, longest)
         result = await asyncio.get_running_loop().run_in_executor(self._decoders, read_input, *arguments)
         allowance.take(_BYTES * (result.mel.numel() + 2 * result.samples))
         return result
 
-    async def _speak(self, request: Request, spoken: Input, options: SynthesisOptions) -> Tensor:
-        job = WaitingRequest(spoken.mel, spoken.samples / self.vocoder.sample_rate, options)
+    async def _speak(self, vocoder: Vocoder, request: Request, spoken: Input, options: SynthesisOptions) -> Tensor:
+        job = WaitingRequest(spoken.mel, spoken.samples / vocoder.sample_rate, options, vocoder)
         self.speaker.submit(job)
         answer = asyncio.wrap_future(job.outcome)
         gone = asyncio.ensure_future(client_gone(request))
@@ -119,7 +143,9 @@ class Service:
                 answer.cancel()
                 job.abandon()
 
-    async def stream(self, request: Request, options: SynthesisOptions, wanted: str, raw: bool) -> Response:
+    async def stream(
+        self, request: Request, options: SynthesisOptions, wanted: str, raw: bool, mel: str | None = None
+    ) -> Response:
         """Audio as it becomes known; raises RefusedError or GoneError as long as there is none.
 
         Args:
@@ -127,8 +153,10 @@ class Service:
             options: of synthesis.
             wanted: ``rows``, or see ``read_input``.
             raw: PCM without the header of a WAV file.
+            mel: as for :meth:`synthesize`.
         """
-        session = self._open(request, options, wanted)
+        vocoder = self.speaks(mel)
+        session = self._open(vocoder, request, options, wanted)
         try:
             async with asyncio.timeout_at(session.deadline):
                 first = await session.live.next_piece()
@@ -138,26 +166,26 @@ class Service:
         except BaseException:
             await session.end()
             raise
-        rate = self.vocoder.sample_rate
+        rate = vocoder.sample_rate
         header = b"" if raw else wav_header(rate, None)
         media_type = f"audio/pcm;rate={rate};encoding=signed-int;bits=16" if raw else "audio/wav"
-        return WavResponse(session, header + (first or b""), media_type, rate)
+        return WavResponse(session, header + (first or b""), media_type, {"X-Sample-Rate": str(rate), **_told(vocoder)})
 
-    def _open(self, request: Request, options: SynthesisOptions, wanted: str) -> Session:
+    def _open(self, vocoder: Vocoder, request: Request, options: SynthesisOptions, wanted: str) -> Session:
         if self._streams >= self.limits.streams:
             raise RefusedError(503, f"{self._streams} streams run already; try again later", self.speaker.retry_after())
         self._streams += 1
         allowance = Allowance(self.budget)
         loop = asyncio.get_running_loop()
-        live = LiveStream(self.speaker, options, loop, self._stream_ended)
+        live = LiveStream(self.speaker, vocoder, options, loop, self._stream_ended)
 
         async def source() -> None:
             if wanted == ROWS:
-                await feed_rows(live, self.vocoder, request, self.limits, allowance)
+                await feed_rows(live, vocoder, request, self.limits, allowance)
                 return
-            spoken = await self._read(request, wanted, self.limits.stream_audio_seconds, allowance)
+            spoken = await self._read(vocoder, request, wanted, self.limits.stream_audio_seconds, allowance)
             live.most_samples = spoken.samples
-            for part in parts_of(self.vocoder, spoken.mel, _PART_SECONDS):
+            for part in parts_of(vocoder, spoken.mel, _PART_SECONDS):
                 live.feed(part)
 
         live.start()
@@ -169,7 +197,7 @@ class Service:
 
     def health(self) -> dict[str, Any]:
         """What this service is, for ``/health``."""
-        vocoder, mel = self.vocoder, self.vocoder.config.mel
+        vocoder, mel = self.vocoder, self.vocoder.front_end.config
         own = vocoder.resolve().record()
         return {
             "status": "ok" if self.speaker.healthy else "stopped",
@@ -177,10 +205,17 @@ class Service:
             "checkpoint": self.name,
             "sample_rate": vocoder.sample_rate,
             "hop_length": vocoder.hop_length,
-            "mel": {**to_dict(mel), "description": mel.describe()},
+            "mel": {**vocoder.convention.document(), "name": vocoder.convention.name, "description": mel.describe()},
+            "mels": list(CONVENTIONS),
             "sampling": {name: value for name, value in own.items() if name not in ("schedule", "seed")},
             "device": str(vocoder.device),
             "backend": vocoder.backend,
             "precision": vocoder.precision,
             "limits": to_dict(self.limits),
         }
+
+
+def _told(vocoder: Vocoder) -> dict[str, str]:
+    """The header that says what a mel was read as."""
+    convention = vocoder.convention
+    return {"X-Mel": ascii(f"{convention.name}; {convention.mel.brief()}")[1:-1]}

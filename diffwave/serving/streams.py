@@ -29,7 +29,7 @@ async def feed_rows(live: LiveStream, vocoder: Vocoder, request: Request, limits
     Raises:
         RefusedError, GoneError: as :func:`body_parts`, and for frames that cannot be of the vocoder's convention.
     """
-    rows, frames = Rows(vocoder.config.mel.n_mels), 0
+    rows, frames = Rows(vocoder.front_end.config.n_mels), 0
     async for data in body_parts(request, limits, allowance):
         part = rows.add(data)
         frames += part.shape[1]
@@ -86,11 +86,11 @@ class WavResponse(Response):
         session: of the stream.
         first: the beginning of the answer, header included.
         media_type: of the answer.
-        sample_rate: in Hz.
+        headers: of the answer.
     """
 
-    def __init__(self, session: Session, first: bytes, media_type: str, sample_rate: int) -> None:
-        super().__init__(media_type=media_type, headers={"X-Sample-Rate": str(sample_rate)})
+    def __init__(self, session: Session, first: bytes, media_type: str, headers: dict[str, str]) -> None:
+        super().__init__(media_type=media_type, headers=headers)
         del self.headers["content-length"]
         self._session = session
         self._first = first

@@ -28,7 +28,8 @@ class SpeakingThreads:
     """Synthesizes jobs, one turn at a time.
 
     Args:
-        vocoder: what speaks; nobody else may use it to synthesize without taking one of ``turns``.
+        vocoder: what speaks, as its like of other conventions do; nobody else may use any of them to synthesize without
+            taking one of ``turns``.
         limits: of the service.
         metrics: where work is counted.
     """
@@ -73,7 +74,8 @@ class SpeakingThreads:
     def warm_up(self) -> None:
         """Speak half a second, so that the first request finds everything loaded; raises what synthesis raises."""
         frames = math.ceil(0.5 * self.vocoder.sample_rate / self.vocoder.hop_length)
-        silence = torch.full((self.vocoder.config.mel.n_mels, frames), self.vocoder.front_end.limits()[0])
+        front_end = self.vocoder.front_end
+        silence = front_end.compress(torch.zeros(front_end.config.n_mels, frames))
         job = WaitingRequest(silence, 0.5, SynthesisOptions())
         self.submit(job)
         job.outcome.result()
@@ -120,13 +122,14 @@ class SpeakingThreads:
             self._run([job], long)
 
     def _speak(self, batch: list[WaitingRequest]) -> list[Tensor]:
-        wavs = self.vocoder.with_options(batch[0].options).synthesize_batch([job.mel for job in batch])
+        vocoder = batch[0].vocoder or self.vocoder
+        wavs = vocoder.with_options(batch[0].options).synthesize_batch([job.mel for job in batch])
         return [wav.cpu() for wav in wavs]  # waits for the device
 
     def _speak_long(self, job: WaitingRequest) -> list[Tensor]:
         """Piece by piece, so that others have a turn after each and work ends soon if nobody waits for it."""
-        pieces = []
-        for piece in self.vocoder.with_options(job.options).stream(parts_of(self.vocoder, job.mel, _PART_SECONDS)):
+        pieces, vocoder = [], job.vocoder or self.vocoder
+        for piece in vocoder.with_options(job.options).stream(parts_of(vocoder, job.mel, _PART_SECONDS)):
             pieces.append(piece.cpu())
             if job.abandoned.is_set():
                 self._metrics.abandoned.inc()

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from diffwave.config import SynthesisOptions
 from diffwave.serving.limits import Limits, RefusedError
+from diffwave.vocoder import Vocoder
 
 # Padding makes a batch as expensive as its longest utterance times its size.
 _MOST_STRETCH = 2.0
@@ -24,6 +25,7 @@ class WaitingRequest:
         mel: ``[M, F]``.
         seconds: of audio.
         options: of synthesis; those of one batch are equal.
+        vocoder: of the mel's convention, the same for one batch; the service's own if None.
         outcome: becomes the waveform ``[F * hop_length]``; cancelled if nobody waits for it any more.
         abandoned: is set when nobody waits any more although the work has begun.
         since: when it came, on the clock of ``time.monotonic``.
@@ -32,6 +34,7 @@ class WaitingRequest:
     mel: Tensor
     seconds: float
     options: SynthesisOptions
+    vocoder: Vocoder | None = None
     outcome: Future[Tensor] = field(default_factory=Future)
     abandoned: threading.Event = field(default_factory=threading.Event)
     since: float = field(default_factory=time.monotonic)
@@ -125,7 +128,7 @@ def together(jobs: list[WaitingRequest], batch_seconds: float) -> list[WaitingRe
     """
     batch: list[WaitingRequest] = []
     for job in jobs:
-        if batch and job.options != batch[0].options:
+        if batch and (job.options != batch[0].options or job.vocoder is not batch[0].vocoder):
             continue
         lengths = [member.seconds for member in [*batch, job]]
         if batch and max(lengths) > _MOST_STRETCH * min(lengths):

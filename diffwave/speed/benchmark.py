@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from torch import Tensor
 from diffwave.assets import bundled_utterance
 from diffwave.audio.file import read_audio
 from diffwave.checkpoint.folder import Checkpoint
-from diffwave.config import SynthesisOptions
+from diffwave.config import MelConvention, SynthesisOptions
 from diffwave.config.composing import compose_config
 from diffwave.devices import out_of_memory
 from diffwave.errors import InputError
@@ -41,6 +42,7 @@ class BenchSettings:
         lengths: of the outputs, in seconds.
         batches: outputs made at once, each of the first length; None for what suits the device.
         repeats: timed calls for each figure.
+        mel: convention that is spoken; the checkpoint's if None.
     """
 
     checkpoint: str = "default"
@@ -53,6 +55,7 @@ class BenchSettings:
     lengths: Sequence[float] = (1.0, 10.0)
     batches: Sequence[int] | None = None
     repeats: int = 5
+    mel: MelConvention | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class Setting:
         model: name of the checkpoint or configuration.
         parameters: of its network.
         refiner_parameters: of its refiner, which speaks with mel consistency alone; 0 without one.
+        mel: name of the convention that is spoken.
         sample_rate: in Hz.
         steps: network calls.
         backend, precision: what ran the residual layers, and in which dtype.
@@ -75,6 +79,7 @@ class Setting:
     model: str
     parameters: int
     refiner_parameters: int
+    mel: str
     sample_rate: int
     steps: int
     backend: str
@@ -97,8 +102,8 @@ class BenchRow:
         refinements: rounds of the refiner after them.
         wall: seconds of a call; None if there was not enough memory.
         memory: how far it rose during a call, in bytes; None if unknown.
-        best: what the network alone would take at the machine's limits; None with mel consistency, whose Fourier
-            transforms are not counted.
+        best: what the network alone would take at the machine's limits; None with mel consistency or another
+            convention than the network's, whose Fourier transforms are not counted.
     """
 
     batch: int
@@ -144,11 +149,16 @@ def run_benchmark(
 
 def _vocoder(settings: BenchSettings) -> Vocoder:
     """The checkpoint or a new network; a backend that the machine does not have is the user's mistake."""
-    how = (settings.device, settings.backend, settings.precision)
+    how: dict[str, Any] = {
+        "device": settings.device,
+        "backend": settings.backend,
+        "precision": settings.precision,
+        "mel": settings.mel,
+    }
     try:
         if settings.model is None:
-            return Vocoder.from_pretrained(settings.checkpoint, *how)
-        return Vocoder(_untrained(settings.model), *how)
+            return Vocoder.from_pretrained(settings.checkpoint, **how)
+        return Vocoder(_untrained(settings.model), **how)
     except BackendError as error:
         raise InputError(str(error)) from None
 
@@ -173,6 +183,7 @@ def _setting(vocoder: Vocoder, settings: BenchSettings) -> Setting:
         model=settings.model or Path(settings.checkpoint).expanduser().resolve().name,
         parameters=_count(vocoder.network),
         refiner_parameters=_count(vocoder.refiner) if vocoder.refiner else 0,
+        mel=vocoder.convention.name,
         sample_rate=vocoder.sample_rate,
         steps=len(sampler),
         backend=vocoder.backend,
@@ -229,7 +240,7 @@ def measure_case(
     """Time the synthesis of a batch of mels ``[B, M, F]``, after two calls to warm up."""
     batch, samples = mel.shape[0], mel.shape[-1] * vocoder.hop_length
     width = getattr(torch, vocoder.precision).itemsize
-    best = None if iterations else roofline(vocoder.config, samples, steps, batch, width, limits)
+    best = None if iterations or vocoder.notes else roofline(vocoder.config, samples, steps, batch, width, limits)
     audio = samples / vocoder.sample_rate
     rounds = vocoder.resolve(SynthesisOptions(consistency=iterations)).record()["refinements"]
 

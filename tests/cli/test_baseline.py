@@ -121,7 +121,7 @@ def test_a_record_that_cannot_be_written_is_said(baseline, tmp_path):
     [
         (["nonsense"], "invalid choice"),
         (["copy", "--iterations", "-1"], "positive number"),
-        (["copy", "--mel", "nonsense"], "invalid choice"),
+        (["copy", "--mel", "vocos"], "did you mean vocos-24k?"),
         (["copy", "--reference", "/nowhere"], "expected a folder"),
         (["copy", "--reference", ""], "expected a path"),
     ],

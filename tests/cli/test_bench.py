@@ -22,7 +22,9 @@ from diffwave.speed.timing import MachineLimits, Spread
 from diffwave.vocoder import Vocoder
 
 LIMITS = MachineLimits(operations=1e11, traffic=1e10)
-SETTING = Setting("base", 2_619_971, 0, 22050, 6, "reference", "float32", "cpu", "A processor", 1, "2.14.1", 3)
+SETTING = Setting(
+    "base", 2_619_971, 0, "hifigan-22k", 22050, 6, "reference", "float32", "cpu", "A processor", 1, "2.14.1", 3
+)
 BEST = roofline(BASE, 22016, 6, 1, 4, LIMITS)
 ROW = BenchRow(1, 22016 / 22050, 0, 0, Spread.of([4.0, 3.0, 5.0]), 100 << 20, BEST)
 

@@ -179,7 +179,7 @@ def streaming(speaker: Any, play: Callable[[Any], Any]) -> Any:
     from diffwave.serving.live import LiveStream
 
     async def main() -> Any:
-        live = LiveStream(speaker, SETTINGS, asyncio.get_running_loop())
+        live = LiveStream(speaker, speaker.vocoder, SETTINGS, asyncio.get_running_loop())
         live.start()
         try:
             async with asyncio.timeout(20):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from diffwave.errors import InputError
-from diffwave.rendering.mel_file import read_mel
+from diffwave.mel.mel_file import read_mel
 
 
 @pytest.fixture
@@ -18,19 +18,19 @@ def mel() -> np.ndarray:
 @pytest.mark.parametrize("dtype", ["<f4", ">f8", "<f2", "float64"])
 def test_numpy_of_any_precision_and_byte_order(tmp_path, mel, dtype):
     np.save(tmp_path / "a.npy", mel.astype(dtype))
-    read = read_mel(tmp_path / "a.npy")
+    read = read_mel(tmp_path / "a.npy").mel
     assert (read.dtype, read.shape) == (torch.float32, (80, 7))
     np.testing.assert_array_equal(read.numpy(), mel.astype(dtype).astype("f4"))
 
 
 def test_numpy_in_column_order(tmp_path, mel):
     np.save(tmp_path / "a.npy", np.asfortranarray(mel))
-    np.testing.assert_array_equal(read_mel(tmp_path / "a.npy").numpy(), mel.astype("f4"))
+    np.testing.assert_array_equal(read_mel(tmp_path / "a.npy").mel.numpy(), mel.astype("f4"))
 
 
 def test_what_is_read_does_not_depend_on_the_file_any_more(tmp_path, mel):
     np.save(tmp_path / "a.npy", mel.astype("f4"))
-    read = read_mel(tmp_path / "a.npy")
+    read = read_mel(tmp_path / "a.npy").mel
     with (tmp_path / "a.npy").open("r+b") as file:  # in place: another file of that name would prove nothing
         file.seek(128)
         file.write(bytes(4))
@@ -41,7 +41,7 @@ def test_what_is_read_does_not_depend_on_the_file_any_more(tmp_path, mel):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_torch_of_any_precision(tmp_path, mel, dtype):
     torch.save(torch.from_numpy(mel).to(dtype), tmp_path / "a.pt")
-    read = read_mel(tmp_path / "a.pt")
+    read = read_mel(tmp_path / "a.pt").mel
     assert read.dtype == torch.float32
     torch.testing.assert_close(read, torch.from_numpy(mel).to(dtype).float(), rtol=0, atol=0)
 
@@ -49,7 +49,7 @@ def test_torch_of_any_precision(tmp_path, mel, dtype):
 def test_torch_with_a_gradient_and_in_the_old_format(tmp_path, mel):
     tensor = torch.nn.Parameter(torch.from_numpy(mel).float())
     torch.save(tensor, tmp_path / "a.pt", _use_new_zipfile_serialization=False)
-    read = read_mel(tmp_path / "a.pt")
+    read = read_mel(tmp_path / "a.pt").mel
     assert not read.requires_grad
     assert torch.equal(read, tensor.detach())
 
@@ -57,7 +57,7 @@ def test_torch_with_a_gradient_and_in_the_old_format(tmp_path, mel):
 def test_a_leading_axis_of_one_is_dropped(tmp_path, mel):
     np.save(tmp_path / "a.npy", mel[None])
     torch.save(torch.from_numpy(mel)[None], tmp_path / "a.pt")
-    assert read_mel(tmp_path / "a.npy").shape == read_mel(tmp_path / "a.pt").shape == (80, 7)
+    assert read_mel(tmp_path / "a.npy").mel.shape == read_mel(tmp_path / "a.pt").mel.shape == (80, 7)
 
 
 @pytest.mark.parametrize("suffix", ["npy", "pt"])
