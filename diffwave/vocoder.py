@@ -63,7 +63,7 @@ class Vocoder:
         precision: ``float32``, ``bfloat16``, or ``auto``: what the backend is fastest in.
         graphs: on a GPU, record the sampler as a CUDA graph when a length comes up again (``synthesis.graphs``).
         mel: convention of the mels that it is to speak, and the rate to speak at: a name of ``diffwave mels``, the path
-            of a JSON file, or a :class:`~diffwave.config.MelConfig`; the checkpoint's own if None.
+            of a JSON file, or a :class:`~diffwave.config.MelConfig`; the checkpoint's if None.
 
     Raises:
         ConfigError: for an unknown convention, or one that cannot be spoken.
@@ -103,8 +103,8 @@ class Vocoder:
         self.options = AS_TRAINED
         self._denoiser = Denoiser.on(self.device, self.network, self.process, choice)
         self._graphs = Graphs.on(self.device, self._denoiser) if graphs and self.device.type == "cuda" else None
-        self._take(self.config.mel if mel is None else mel)
-        self.named = mel is not None
+        self._take(mel or checkpoint.speaks or self.config.mel)
+        self.named = mel is not None or checkpoint.speaks is not None
 
     @classmethod
     def from_pretrained(

@@ -74,6 +74,12 @@ _SOFTWARE = (("diffwave-vocoder", "version", ""), ("commit", "commit", ""), ("to
 Row = tuple[str, str]
 
 
+_OTHER_MELS = (
+    "This is the mel that the network knows. Any other that is named (`mel=`, `--mel`) reaches it through a waveform "
+    "that is consistent with it, at its own rate."
+)
+
+
 def model_card(checkpoint: Checkpoint, name: str) -> str:
     """Describe a checkpoint.
 
@@ -93,7 +99,8 @@ def model_card(checkpoint: Checkpoint, name: str) -> str:
         "A [DiffWave](https://arxiv.org/abs/2009.09761) vocoder: a diffusion model that turns log-mel spectrograms of "
         f"speech into audio at {config.mel.sample_rate} Hz, one channel.",
         _usage(config, name),
-        _section("Mel convention", _mel_rows(config), "A mel of any other convention is noise to this model."),
+        _spoken(checkpoint),
+        _section("Mel convention", _mel_rows(config), _OTHER_MELS),
         _section("Network", _network_rows(config, parameters)),
         _section("Diffusion and sampling", _sampling_rows(config)),
         _section("Data", _known(story, _DATA)),
@@ -104,6 +111,12 @@ def model_card(checkpoint: Checkpoint, name: str) -> str:
         _section("Made with", _known(story, _SOFTWARE)),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _spoken(checkpoint: Checkpoint) -> str:
+    if checkpoint.speaks is None:
+        return ""
+    return f"Unless another is asked for, it speaks {checkpoint.speaks.name} mels: {checkpoint.speaks.mel.describe()}."
 
 
 def _usage(config: ModelConfig, name: str) -> str:
@@ -212,7 +225,7 @@ def _limitations(story: dict[str, Any]) -> str:
     origin = "they tell how the run went, on few utterances of its own validation; `diffwave evaluate` compares models."
     unlicensed = "The license of the weights is not recorded in the checkpoint; whoever publishes them states it."
     lines = [
-        "It speaks mels of the convention above and no others, and does not turn text into mels.",
+        "It does not turn text into mels, and above the band of its own sample rate it hears nothing.",
         f"Figures: {origin if _figures(story) else 'none are recorded; listen, or run `diffwave evaluate`, first.'}",
         "Voices, languages and recording conditions that are not in the training data may sound worse; music and "
         "several voices at once are not what it was made for.",

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from diffwave.assets import ASSETS
-from diffwave.config import ConfigError, ModelConfig
+from diffwave.config import ConfigError, MelConvention, ModelConfig
+from diffwave.config.conventions import convention_from_json
 from diffwave.config.document import from_dict, to_dict
 from diffwave.errors import UserError
 from diffwave.files import atomic_path
@@ -23,7 +24,7 @@ from diffwave.kernels.layers import Backend
 from diffwave.network.diffwave import DiffWave
 from diffwave.network.refiner import Refiner
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # of checkpoints that speak another convention than their own; 1 of all others
 DEFAULT = "default"  # name of the packaged checkpoint that speaks unless another is asked for
 WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
@@ -43,11 +44,13 @@ class Checkpoint:
         config: everything that synthesis needs.
         weights: parameter name to tensor.
         training: what is known of the training (data, iterations, figures); plain JSON values, for people.
+        speaks: convention of the mels to come, unless another is asked for; the network's own if None.
     """
 
     config: ModelConfig
     weights: dict[str, Tensor]
     training: dict[str, Any] = field(default_factory=dict)
+    speaks: MelConvention | None = None
 
     def build(self, device: torch.device | str = "cpu", backend: Backend | None = None) -> DiffWave:
         """Return the network with these weights, in float32 and evaluation mode.
@@ -115,10 +118,12 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, half: bool = False) ->
 
 def config_document(checkpoint: Checkpoint) -> str:
     """The text of ``config.json``."""
+    speaks = checkpoint.speaks
     document = {
-        "format_version": FORMAT_VERSION,
+        "format_version": FORMAT_VERSION if speaks else FORMAT_VERSION - 1,
         "model": to_dict(checkpoint.config),
         "training": checkpoint.training,
+        **({"speaks": speaks.document()} if speaks else {}),
     }
     return json.dumps(document, indent=2) + "\n"
 
@@ -141,7 +146,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         weights = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path}: expected safetensors weights; {error} (truncated?)") from None
-    return Checkpoint(config, weights, training)
+    return Checkpoint(config, weights, training, load_spoken(folder))
 
 
 def load_config(folder: Path) -> tuple[ModelConfig, dict[str, Any]]:
@@ -155,6 +160,21 @@ def load_config(folder: Path) -> tuple[ModelConfig, dict[str, Any]]:
         return from_dict(ModelConfig, document["model"]), document.get("training", {})
     except ConfigError as error:
         raise CheckpointError(f"{folder / CONFIG_NAME}: {error}") from None
+
+
+def load_spoken(folder: Path) -> MelConvention | None:
+    """The convention that a checkpoint speaks unless another is asked for; None for its own.
+
+    Raises:
+        CheckpointError: as :func:`load_config`.
+    """
+    speaks = _read_config(folder).get("speaks")
+    if speaks is None:
+        return None
+    try:
+        return convention_from_json(json.dumps(speaks), f"{folder / CONFIG_NAME}: speaks", folder.resolve().name)
+    except ConfigError as error:
+        raise CheckpointError(str(error)) from None
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from diffwave.cli.vocoder_arguments import options_of
+from diffwave.cli.vocoder_arguments import add_mel, options_of
 from diffwave.config.sampling import PLACES, SAMPLERS
 from diffwave.terminal.arguments import CommandParser, count_argument
 
@@ -34,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
     )
     rounds = "default rounds of the refiner, if the checkpoint has one"
     result.add_argument("--refinements", type=count_argument, default=None, metavar="N", help=rounds)
+    add_mel(result, "convention of the mels that it speaks unless another is asked for (default: as it was)")
     terms = "of the weights, such as apache-2.0, for the model card (default: what the checkpoint says, if anything)"
     result.add_argument("--license", metavar="NAME", help=terms)
     result.add_argument("--force", action="store_true", help="replace files that exist")
@@ -47,7 +48,13 @@ def main(arguments: list[str]) -> int:
     from diffwave.training.record.run_export import CheckpointExport, export_checkpoint, export_graphs
 
     wanted = CheckpointExport(
-        options.run_dir, options.output, options.half, options_of(options), options.license, options.force
+        options.run_dir,
+        options.output,
+        options.half,
+        options_of(options),
+        options.mel,
+        options.license,
+        options.force,
     )
     if options.to == "onnx":
         written, difference = export_graphs(wanted, _say)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diffwave.checkpoint.folder import CheckpointError, load_config
+from diffwave.checkpoint.folder import CheckpointError, load_config, load_spoken
 from diffwave.config import MelConfig, MelConvention, ModelConfig
 from diffwave.interop.onnx_names import CONDITIONER_NAME, REFINER_NAME, STEP_NAME, onnx_missing
 from diffwave.kernels.layers import Backend
@@ -166,19 +166,23 @@ class OnnxModel:
         folder: of the export.
         config: everything that synthesis needs.
         training: what is known of the training.
+        speaks: convention of the mels to come, unless another is asked for; the network's own if None.
         threads: of onnxruntime; 0 for its own choice.
     """
 
     folder: Path
     config: ModelConfig
     training: dict[str, Any]
+    speaks: MelConvention | None
     threads: int
 
     @classmethod
     def read(cls, folder: Path, threads: int | None = None) -> OnnxModel:
         """Of an export's folder; raises CheckpointError if its configuration is missing or damaged."""
         config, training = load_config(folder)
-        return cls(folder, config, training, torch.get_num_threads() if threads is None else threads)
+        return cls(
+            folder, config, training, load_spoken(folder), torch.get_num_threads() if threads is None else threads
+        )
 
     def build(self, device: torch.device | str = "cpu", backend: Backend | None = None) -> OnnxNetwork:  # noqa: ARG002
         """The network; it stays on the processor, and onnxruntime is its backend."""

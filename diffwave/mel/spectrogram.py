@@ -1,7 +1,7 @@
 """Mel spectrograms: from a waveform, and back to an envelope.
 
 One front end serves training, synthesis and evaluation, on the device of its input. The convention
-(``MelConfig``) travels in every checkpoint, because a mel of another convention is noise to a network.
+(``MelConfig``) travels in every checkpoint, because a mel of another convention is noise to a network as it comes.
 """
 
 from __future__ import annotations

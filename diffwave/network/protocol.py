@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from diffwave.config import ModelConfig, NetworkConfig
+from diffwave.config import MelConvention, ModelConfig, NetworkConfig
 from diffwave.kernels.layers import Backend
 from diffwave.mel.spectrogram import MelSpectrogram
 from diffwave.network.diffwave import Condition
@@ -70,6 +70,10 @@ class VocoderModel(Protocol):
     @property
     def training(self) -> dict[str, Any]:
         """What is known of the training, for people."""
+
+    @property
+    def speaks(self) -> MelConvention | None:
+        """Convention of the mels to come, unless another is asked for; the network's own if None."""
 
     def build(self, device: torch.device | str = "cpu", backend: Backend | None = None) -> VocoderNetwork:
         """The network; what computes it elsewhere needs neither device nor backend."""

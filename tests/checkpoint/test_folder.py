@@ -142,10 +142,10 @@ def test_a_configuration_that_is_not_one(folder: Path, text: str) -> None:
         load_checkpoint(folder)
 
 
-@pytest.mark.parametrize("version", [2, 99, "1", None])
+@pytest.mark.parametrize("version", [3, 99, "1", None])
 def test_a_newer_format_is_refused(folder: Path, version: object) -> None:
     edit(folder, format_version=version)
-    with pytest.raises(CheckpointError, match=f"format 1 or older; got {version!r}"):
+    with pytest.raises(CheckpointError, match=f"format 2 or older; got {version!r}"):
         load_checkpoint(folder)
 
 

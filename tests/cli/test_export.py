@@ -9,8 +9,10 @@ import soundfile
 import torch
 
 from diffwave.checkpoint.card import model_card
-from diffwave.checkpoint.folder import load_checkpoint, save_checkpoint
+from diffwave.checkpoint.folder import CheckpointError, load_checkpoint, save_checkpoint
 from diffwave.cli.main import main
+from diffwave.config import mel_convention
+from diffwave.rendering.opening import open_vocoder
 from diffwave.vocoder import Vocoder
 
 LICENSE = ("--license", "CC-BY-4.0")
@@ -29,6 +31,33 @@ def test_export_changes_only_what_was_asked_for(tiny_checkpoint: Path, tmp_path:
         assert after.weights[name].element_size() == 2
         assert (after.weights[name].float() - weight).abs().max() <= weight.abs().max() * 2**-10
     assert len(Vocoder.from_pretrained(folder, "cpu").resolve().sampler) == 5
+
+
+@pytest.mark.parametrize("form", ["safetensors", "onnx"])
+def test_an_export_speaks_the_mels_that_it_was_made_for(tiny_checkpoint: Path, tmp_path: Path, form: str) -> None:
+    folder = tmp_path / "model"
+    if form == "onnx":
+        pytest.importorskip("onnxruntime")
+    assert main(["export", str(tiny_checkpoint), "-o", str(folder), "--to", form, "--mel", "tacotron2-22k"]) == 0
+    vocoder = open_vocoder(str(folder), "cpu", "auto", "auto")
+    assert (vocoder.sample_rate, vocoder.convention.name, vocoder.named) == (22050, "tacotron2-22k", True)
+    assert open_vocoder(str(folder), "cpu", "auto", "auto", mel_convention("default")).sample_rate == 16000
+    again = tmp_path / "again"
+    if form == "safetensors":
+        assert "it speaks tacotron2-22k mels" in (folder / "README.md").read_text(encoding="utf-8")
+        assert main(["export", str(folder), "-o", str(again)]) == 0
+        assert Vocoder.from_pretrained(again, "cpu").convention.name == "tacotron2-22k"
+
+
+def test_a_convention_in_a_checkpoint_that_is_none_is_refused(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    assert main(["export", str(tiny_checkpoint), "-o", str(folder), "--mel", "vocos-24k"]) == 0
+    document = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    assert document["format_version"] == 2
+    document["speaks"]["hop_lenght"] = 256
+    (folder / "config.json").write_text(json.dumps(document), encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"config.json: speaks: .* did you mean mel.hop_length"):
+        load_checkpoint(folder)
 
 
 @pytest.mark.parametrize("steps", ["0", "51"])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from diffwave.checkpoint.folder import CONFIG_NAME, WEIGHTS_NAME, Checkpoint, checkpoint_folder, load_checkpoint
 from diffwave.checkpoint.publishing import Published, check_output, publish, unwritable
-from diffwave.config import AS_TRAINED, ModelConfig, SynthesisOptions
+from diffwave.config import AS_TRAINED, MelConvention, ModelConfig, SynthesisOptions
 from diffwave.errors import InputError
 from diffwave.interop.onnx_export import export_onnx
 from diffwave.interop.onnx_names import CONDITIONER_NAME, REFINER_NAME, STEP_NAME
@@ -27,6 +27,7 @@ class CheckpointExport:
         output: folder to write.
         half: store the weights in float16.
         options: defaults of synthesis; None leaves the checkpoint's.
+        speaks: convention of the mels that it is to speak by default; None leaves the checkpoint's.
         license: of the weights, for the model card; None leaves what the checkpoint says.
         force: whether files that are there may be replaced.
     """
@@ -35,6 +36,7 @@ class CheckpointExport:
     output: Path
     half: bool = False
     options: SynthesisOptions = AS_TRAINED
+    speaks: MelConvention | None = None
     license: str | None = None
     force: bool = False
 
@@ -87,7 +89,8 @@ def _load(wanted: CheckpointExport) -> Checkpoint:
     """The checkpoint, with the sampling defaults that were asked for."""
     _check_run(wanted.run_dir)
     checkpoint = load_checkpoint(checkpoint_folder(wanted.run_dir))
-    return dataclasses.replace(checkpoint, config=_with_sampling(checkpoint.config, wanted))
+    config, speaks = _with_sampling(checkpoint.config, wanted), wanted.speaks or checkpoint.speaks
+    return dataclasses.replace(checkpoint, config=config, speaks=speaks)
 
 
 def _check_run(folder: Path) -> None:
