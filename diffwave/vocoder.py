@@ -39,7 +39,7 @@ from diffwave.synthesis.resolved import ResolvedSynthesis, choosing, resolve
 _MOST_CHANNELS = 16
 
 # Frames of a stream that tell whether it looks like speech, and of which convention.
-_ENOUGH_FRAMES, _TELLING_FRAMES = 64, 256
+ENOUGH_FRAMES, _TELLING_FRAMES = 64, 256
 
 # (index of the step just done, counting down to 0; state as a waveform [B, N]; clean estimate [B, N])
 StepCallback = Callable[[int, Tensor, Tensor], None]
@@ -343,7 +343,7 @@ class Vocoder:
             before, frames = frames, frames + part.shape[-1]
             if before < _TELLING_FRAMES:
                 head.append(part)
-            if before < _ENOUGH_FRAMES <= frames:
+            if before < ENOUGH_FRAMES <= frames:
                 self._doubted(torch.cat(head, dim=-1))
             if before < _TELLING_FRAMES <= frames:
                 self._recognize(torch.cat(head, dim=-1))

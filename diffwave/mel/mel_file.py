@@ -19,6 +19,7 @@ from torch import Tensor
 from diffwave.config import ConfigError, MelConvention
 from diffwave.config.conventions import convention_from_json, named_convention
 from diffwave.errors import InputError
+from diffwave.mel.recognition import looks_like
 from diffwave.mel.spectrogram import MelSpectrogram
 
 _PICKLED = "it holds pickled Python objects, which are never loaded"
@@ -105,6 +106,12 @@ def received(mel: Tensor, convention: MelConvention, front_end: MelSpectrogram) 
         mel = mel.t().contiguous()
     front_end.check(mel.unsqueeze(0))
     return mel
+
+
+def resemblance(mel: Tensor, convention: MelConvention) -> str:
+    """What to say of a mel ``[M, F]`` that looks like one of another convention than it is read as; empty if not."""
+    named = looks_like(mel.unsqueeze(0), convention.mel)
+    return f"looks like {named} rather than {convention.name}: --mel {named.split()[0]} names it" if named else ""
 
 
 def read_mel(path: Path) -> MelFile:

@@ -10,7 +10,7 @@ from torch import Tensor
 from diffwave.audio.file import read_audio
 from diffwave.config import ConfigError
 from diffwave.errors import InputError
-from diffwave.mel.mel_file import read_mel, received
+from diffwave.mel.mel_file import read_mel, received, resemblance
 from diffwave.rendering.plan import FileJob, input_suffixes
 from diffwave.vocoder import Vocoder
 
@@ -37,8 +37,8 @@ class PreparedInput:
 def prepare(vocoder: Vocoder, job: FileJob) -> PreparedInput:
     """Read an input and make sure of its mel; raises AudioError, InputError or OSError."""
     if job.is_mel:
-        vocoder, mel = mel_of(vocoder, job.source)
-        return PreparedInput(job, vocoder, mel, mel.shape[1] * vocoder.hop_length, [])
+        vocoder, mel, notes = mel_of(vocoder, job.source)
+        return PreparedInput(job, vocoder, mel, mel.shape[1] * vocoder.hop_length, notes)
     audio = read_audio(job.source, vocoder.sample_rate)
     shortest = vocoder.front_end.config.win_length
     if len(audio.wav) < shortest:
@@ -57,8 +57,8 @@ def prepare(vocoder: Vocoder, job: FileJob) -> PreparedInput:
     return PreparedInput(job, vocoder, mel, len(audio.wav), [conversion] if conversion else [])
 
 
-def mel_of(vocoder: Vocoder, path: Path) -> tuple[Vocoder, Tensor]:
-    """The mel ``[M, F]`` of a file, and who speaks it: the vocoder, or its like for the convention that it carries.
+def mel_of(vocoder: Vocoder, path: Path) -> tuple[Vocoder, Tensor, list[str]]:
+    """Who speaks a file's mel, the vocoder or its like for the convention that it carries; the mel ``[M, F]``; notes.
 
     Raises:
         InputError: if it cannot be used, or carries another convention than the vocoder was asked to speak.
@@ -68,9 +68,11 @@ def mel_of(vocoder: Vocoder, path: Path) -> tuple[Vocoder, Tensor]:
     try:
         if convention.mel != vocoder.front_end.config:
             vocoder = vocoder.with_mel(convention)
-        return vocoder, received(file.mel, convention, vocoder.front_end)
+        mel = received(file.mel, convention, vocoder.front_end)
     except (ConfigError, ValueError) as error:
         raise InputError(f"{path}: {error}") from None
+    said = resemblance(mel, convention)
+    return vocoder, mel, [said] if said else []
 
 
 def read_input(vocoder: Vocoder, path: Path) -> tuple[Tensor, int, list[str]]:

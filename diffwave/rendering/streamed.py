@@ -53,9 +53,9 @@ def synthesize_streamed(
 
     begun = time.perf_counter()
     try:
-        vocoder, mel = mel_of(vocoder, job.source) if job.is_mel else (vocoder, None)
+        vocoder, mel, said = mel_of(vocoder, job.source) if job.is_mel else (vocoder, None, [])
         frames = max(1, round(chunk_seconds * vocoder.sample_rate / vocoder.hop_length))
-        source = _recording(vocoder, job, frames) if mel is None else _of_mel(vocoder, mel, frames)
+        source = _recording(vocoder, job, frames) if mel is None else _of_mel(vocoder, mel, frames, said)
         job.output.parent.mkdir(parents=True, exist_ok=True)
         with WavWriter(job.output, vocoder.sample_rate) as writer:
             # The last piece is cut to the length of the recording, which is known when the one after it should come.
@@ -94,9 +94,9 @@ def _named(job: FileJob, error: ValueError) -> ValueError:
     return error if str(job.source) in str(error) else InputError(f"{job.source}: {error}")
 
 
-def _of_mel(vocoder: Vocoder, mel: Tensor, frames: int) -> MelSource:
+def _of_mel(vocoder: Vocoder, mel: Tensor, frames: int, notes: list[str]) -> MelSource:
     samples = mel.shape[1] * vocoder.hop_length
-    return MelSource(iter(torch.split(mel, frames, dim=1)), lambda: samples, list)
+    return MelSource(iter(torch.split(mel, frames, dim=1)), lambda: samples, lambda: notes)
 
 
 def _recording(vocoder: Vocoder, job: FileJob, frames: int) -> MelSource:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from diffwave.audio.checks import AudioError, AudioLimits, AudioTooLargeError
 from diffwave.audio.file import decode_audio
-from diffwave.mel.mel_file import received
+from diffwave.mel.mel_file import received, resemblance
 from diffwave.serving.limits import Limits, RefusedError
 from diffwave.serving.received_mels import NPY_MAGIC, mel_from_json, mel_from_npy
 from diffwave.vocoder import Vocoder
@@ -34,10 +34,12 @@ class Input:
     Args:
         mel: in the vocoder's convention, ``[M, F]``.
         samples: length of the output.
+        resembles: what to say of a mel that looks like one of another convention.
     """
 
     mel: Tensor
     samples: int
+    resembles: str = ""
 
 
 def kind_of(data: bytes, wanted: str = "auto") -> str:
@@ -92,7 +94,7 @@ def read_input(vocoder: Vocoder, data: bytes, wanted: str, limits: Limits, longe
     except ValueError as error:
         raise RefusedError(422, str(error)) from None
     check_seconds(vocoder, mel.shape[-1], longest)
-    return Input(mel, mel.shape[-1] * vocoder.hop_length)
+    return Input(mel, mel.shape[-1] * vocoder.hop_length, resemblance(mel, vocoder.convention))
 
 
 def check_seconds(vocoder: Vocoder, frames: int, longest: float) -> None:

@@ -64,6 +64,7 @@ class LiveStream:
         self._failure: Exception | None = None
         self._gone = False
         self.most_samples: int | None = None
+        self.resembles = ""  # see ``Input``
         self._waited = 0.0  # seconds without frames since the last piece
         self._thread = threading.Thread(target=self._run, daemon=True)
 

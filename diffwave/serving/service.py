@@ -103,7 +103,7 @@ class Service:
             body = wav_file(wav[: spoken.samples], vocoder.sample_rate)
         except ValueError as error:
             raise RefusedError(422, str(error)) from None
-        return Response(body, media_type="audio/wav", headers=_told(vocoder))
+        return Response(body, media_type="audio/wav", headers=_told(vocoder, spoken.resembles))
 
     def speaks(self, mel: str | None) -> Vocoder:
         """Who speaks mels of the convention of that name, the service's own if None; raises RefusedError."""
@@ -169,7 +169,8 @@ class Service:
         rate = vocoder.sample_rate
         header = b"" if raw else wav_header(rate, None)
         media_type = f"audio/pcm;rate={rate};encoding=signed-int;bits=16" if raw else "audio/wav"
-        return WavResponse(session, header + (first or b""), media_type, {"X-Sample-Rate": str(rate), **_told(vocoder)})
+        told = {"X-Sample-Rate": str(rate), **_told(vocoder, session.live.resembles)}
+        return WavResponse(session, header + (first or b""), media_type, told)
 
     def _open(self, vocoder: Vocoder, request: Request, options: SynthesisOptions, wanted: str) -> Session:
         if self._streams >= self.limits.streams:
@@ -184,7 +185,7 @@ class Service:
                 await feed_rows(live, vocoder, request, self.limits, allowance)
                 return
             spoken = await self._read(vocoder, request, wanted, self.limits.stream_audio_seconds, allowance)
-            live.most_samples = spoken.samples
+            live.most_samples, live.resembles = spoken.samples, spoken.resembles
             for part in parts_of(vocoder, spoken.mel, _PART_SECONDS):
                 live.feed(part)
 
@@ -215,7 +216,8 @@ class Service:
         }
 
 
-def _told(vocoder: Vocoder) -> dict[str, str]:
-    """The header that says what a mel was read as."""
+def _told(vocoder: Vocoder, resembles: str = "") -> dict[str, str]:
+    """Headers that say what a mel was read as, and what it looks like if that is something else."""
     convention = vocoder.convention
-    return {"X-Mel": ascii(f"{convention.name}; {convention.mel.brief()}")[1:-1]}
+    read = {"X-Mel": ascii(f"{convention.name}; {convention.mel.brief()}")[1:-1]}
+    return read | ({"X-Mel-Doubt": resembles.replace("--mel ", "mel=")} if resembles else {})

@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -20,7 +21,7 @@ from diffwave.serving.limits import GoneError, Limits, RefusedError
 from diffwave.serving.live import LiveStream
 from diffwave.serving.received_mels import Rows
 from diffwave.serving.vocoder_threads import as_answer
-from diffwave.vocoder import Vocoder
+from diffwave.vocoder import ENOUGH_FRAMES, Vocoder
 
 
 async def feed_rows(live: LiveStream, vocoder: Vocoder, request: Request, limits: Limits, allowance: Allowance) -> None:
@@ -29,7 +30,7 @@ async def feed_rows(live: LiveStream, vocoder: Vocoder, request: Request, limits
     Raises:
         RefusedError, GoneError: as :func:`body_parts`, and for frames that cannot be of the vocoder's convention.
     """
-    rows, frames = Rows(vocoder.front_end.config.n_mels), 0
+    rows, frames, head = Rows(vocoder.front_end.config.n_mels), 0, torch.empty(vocoder.front_end.config.n_mels, 0)
     async for data in body_parts(request, limits, allowance):
         part = rows.add(data)
         frames += part.shape[1]
@@ -37,6 +38,10 @@ async def feed_rows(live: LiveStream, vocoder: Vocoder, request: Request, limits
         if part.shape[1]:
             try:
                 vocoder.front_end.check_range(part.unsqueeze(0))
+                if head.shape[1] < ENOUGH_FRAMES:
+                    head = torch.cat([head, part], dim=1)
+                    if head.shape[1] >= ENOUGH_FRAMES:
+                        vocoder.front_end.check_convention(head.unsqueeze(0))
             except ValueError as error:
                 raise RefusedError(422, str(error)) from None
             live.feed(part)

@@ -166,3 +166,18 @@ def test_mels_that_are_none_of_the_named_convention(synthesize, inputs, output, 
     assert outcome.errors[0].startswith(f"diffwave synthesize: {path}: ")
     assert said in outcome.errors[0]
     assert not list(output.glob("*.wav"))
+
+
+@pytest.mark.parametrize("chunks", [(), ("--chunk-seconds", "1")])
+def test_a_mel_of_another_convention_than_it_is_read_as_is_told(synthesize, inputs, output, capsys, chunks):
+    speech, _ = soundfile.read(Path(__file__).parents[1] / "data" / "403-126855-0000.flac", dtype="float32")
+    long = np.tile(soxr.resample(speech, 16000, 22050), 3)
+    config = CONVENTIONS["hifigan-22k"].mel
+    mel = MelSpectrogram(config)(torch.from_numpy(long[: len(long) // 256 * 256])[None])[0]
+    np.save(inputs / "a.npy", mel.numpy())
+    assert synthesize(inputs, *QUICK, *chunks).code == 0
+    [note] = rows(output)["a.wav"]["notes"]
+    assert note.startswith("looks like hifigan-22k")
+    assert "--mel hifigan-22k names it" in note
+    assert synthesize(inputs, *QUICK, *chunks, "--mel", "hifigan-22k", "--force").code == 0
+    assert rows(output)["a.wav"]["notes"] == []

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import soxr
 import torch
 
@@ -136,3 +138,22 @@ def test_a_service_may_have_another_convention_of_its_own(gpt_sovits: Served, vo
     told = httpx.get(f"{gpt_sovits.url}health").json()
     assert (told["sample_rate"], told["mel"]["scale"]) == (24000, [7.0])
     assert ask(gpt_sovits, "synthesize", "mel=default", npy(mel_of(vocoder, speech, "default"))).status_code == 200
+
+
+def test_what_looks_like_another_is_told_and_rows_of_another_logarithm_are_refused(
+    served: Served, vocoder: Vocoder
+) -> None:
+    recording = Path(__file__).parents[1] / "data" / "403-126855-0000.flac"
+    long = np.tile(soundfile.read(recording, dtype="float32")[0], 3)
+    other = mel_of(vocoder, long, "hifigan-22k")[:, :300]
+    for endpoint in ("synthesize", "stream"):
+        answer = ask(served, endpoint, "seed=0", npy(other))
+        assert answer.status_code == 200, answer.text
+        told = answer.headers["x-mel-doubt"]
+        assert "looks like hifigan-22k" in told
+        assert "mel=hifigan-22k names it" in told
+    assert "x-mel-doubt" not in ask(served, "synthesize", "mel=hifigan-22k", npy(other)).headers
+    own = mel_of(vocoder, long, "default")[:, :80] / np.log(10)
+    answer = ask(served, "stream", "input=rows", own.T.astype("<f4").tobytes())
+    assert answer.status_code == 422
+    assert "log10" in answer.text
