@@ -254,6 +254,8 @@ class Vocoder:
         """
         if not isinstance(mel, Tensor):
             raise ValueError(f"synthesize: expected a tensor [M, F] or [B, M, F]; got {_kind(mel)}")
+        if mel.ndim not in (2, 3):
+            raise ValueError(f"synthesize: expected a tensor [M, F] or [B, M, F]; got shape {list(mel.shape)}")
         batch = mel.unsqueeze(0) if mel.ndim == 2 else mel
         batch = batch.to(self.device, torch.float32)
         if len(batch) == 0:

@@ -165,6 +165,9 @@ def mel_convention(given: MelConvention | MelConfig | str | Path) -> MelConventi
         return given
     if isinstance(given, MelConfig):
         return MelConvention(given, convention_name(given) or "the given")
+    if not isinstance(given, str | Path):
+        got = type(given).__name__
+        raise ConfigError(f"mel: expected the name of a convention, a JSON file of one, or a MelConfig; got {got}")
     path = Path(given)
     if str(given) in CONVENTIONS or path.suffix.lower() != ".json":
         return named_convention(str(given), "the name of a convention or a JSON file of one")
@@ -192,12 +195,15 @@ def check_speakable(convention: MelConvention) -> None:
     """Refuse a convention that no waveform can be found for.
 
     Raises:
-        ConfigError: for a rate that is none of audio, a longer frame than any has, or frames that hardly overlap.
+        ConfigError: for a rate that is none of audio, a longer frame than any has, more bands than bins, or frames that
+            hardly overlap.
     """
     mel, name = convention.mel, convention.name
     low, high = RATES
     require(low <= mel.sample_rate <= high, f"mel {name}: expected {low} to {high} Hz; got {mel.sample_rate}")
     require(mel.n_fft <= _LARGEST_FRAME, f"mel {name}: expected n_fft of at most {_LARGEST_FRAME}; got {mel.n_fft}")
+    bins = mel.n_fft // 2 + 1
+    require(mel.n_mels <= bins, f"mel {name}: expected at most {bins} bands, one for each bin; got {mel.n_mels}")
     require(
         2 * mel.hop_length <= mel.win_length,
         f"mel {name}: expected a hop of at most half the window; got {mel.hop_length} and {mel.win_length} samples",

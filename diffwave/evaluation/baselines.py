@@ -165,9 +165,9 @@ def _of_mel(source: Path, settings: BaselineSettings) -> tuple[Tensor, MelConven
         raise InputError(f"{source}: expected a recording for --system {settings.baseline}; got a mel")
     file = read_mel(source)
     convention = file.read_as(settings.convention, settings.mel is not None)
-    front_end = _front_end(convention)
     try:
         check_speakable(convention)
+        front_end = _front_end(convention)
         mel = received(file.mel, convention, front_end)
     except ValueError as error:
         raise InputError(f"{source}: {error}") from None

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from diffwave.config import ConfigError, MelConfig, mel_convention
+from diffwave.config import ConfigError, MelConfig, MelConvention, check_speakable, mel_convention
 
 BANDS = np.linspace(-1, -3, 80)
 
@@ -49,3 +49,12 @@ def test_what_are_no_statistics_is_refused_in_one_line(mean: Any, scale: Any, sa
         mel_convention("hifigan-22k").with_statistics(mean, scale)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_more_bands_than_bins_and_what_is_no_convention_at_all_are_refused() -> None:
+    with pytest.raises(ConfigError, match="expected at most 513 bands, one for each bin; got 100000000"):
+        check_speakable(MelConvention(MelConfig(n_mels=100_000_000)))
+    with pytest.raises(
+        ConfigError, match="expected the name of a convention, a JSON file of one, or a MelConfig; got int"
+    ):
+        mel_convention(5)  # type: ignore[arg-type]
