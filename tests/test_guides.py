@@ -25,7 +25,7 @@ PAGES = {
     str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
     for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("recipes/*/README.md"))
 }
-GENERATED = ("docs/ablation.md",)
+GENERATED = ("docs/conventions.md",)
 # What looks like a module's name: a group of entry points, and a file of SpeechBrain's.
 NO_MODULES = ("diffwave.metrics", "diffwave.ckpt")
 
