@@ -315,7 +315,7 @@ BAD_CHECKPOINTS = {
     "cut weights": (lambda f: os.truncate(f / "model.safetensors", 3000), "truncated?"),
     "empty weights": (lambda f: os.truncate(f / "model.safetensors", 0), "model.safetensors"),
     "cut config": (lambda f: os.truncate(f / "config.json", 100), "config.json"),
-    "newer format": (lambda f: edit_config(f, lambda d: d.update(format_version=2)), "upgrade"),
+    "newer format": (lambda f: edit_config(f, lambda d: d.update(format_version=3)), "upgrade"),
     "unknown setting": (lambda f: edit_config(f, lambda d: d["model"]["mel"].update(tempo=1)), "tempo"),
     "other shape": (lambda f: edit_config(f, lambda d: d["model"]["network"].update(residual_layers=4)), "do not fit"),
 }
