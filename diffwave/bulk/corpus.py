@@ -71,7 +71,7 @@ def run_corpus(asked: CorpusOptions, progress: CorpusProgress) -> dict[str, Any]
     if asked.ray_address is not None:
         _check_ray(asked.ray_address, asked)
     try_out(asked.output)
-    if asked.mel is None and any(job.source.suffix.lower() in MEL_SUFFIXES for job in plan.jobs):
+    if asked.mel is None and any(_says_nothing(job.source) for job in plan.jobs):
         progress.say(_assumption(asked.checkpoint))
     order = Order(plan, Shard(*asked.shard), request, asked.output, asked.force)
     return synthesize_corpus(order, lambda setup: _pool(asked, setup), progress)
@@ -94,6 +94,12 @@ def _request(asked: CorpusOptions, plan: Plan) -> Request:
         timeout=asked.timeout,
         mel=asked.mel,
     )
+
+
+def _says_nothing(source: Path) -> bool:
+    from diffwave.mel.mel_file import names_convention
+
+    return source.suffix.lower() in MEL_SUFFIXES and not names_convention(source)
 
 
 def _assumption(checkpoint: str) -> str:

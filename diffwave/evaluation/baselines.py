@@ -130,7 +130,7 @@ def _make_one(source: Path, path: Path, settings: BaselineSettings) -> Result | 
 
     try:
         begun = time.perf_counter()
-        wav, convention, rate = (_of_mel if _is_mel(source) else _of_recording)(source, settings)
+        wav, convention, rate, notes = (_of_mel if _is_mel(source) else _of_recording)(source, settings)
         elapsed = time.perf_counter() - begun
         path.parent.mkdir(parents=True, exist_ok=True)
         clipped = write_wav(path, wav, rate)
@@ -140,12 +140,12 @@ def _make_one(source: Path, path: Path, settings: BaselineSettings) -> Result | 
         return f"{source}: {path} cannot be written; {reason(error)}"
     except MemoryError:
         return f"{source}: not enough memory; cut it into shorter files"
-    notes = [f"{clipped} samples clipped"] if clipped else []
+    notes += [f"{clipped} samples clipped"] if clipped else []
     return Result(source, path, len(wav) / rate, elapsed, notes, convention.record())
 
 
-def _of_recording(source: Path, settings: BaselineSettings) -> tuple[Tensor, MelConvention, int]:
-    """Samples ``[N]``, the convention that they went through, and their rate; raises AudioError."""
+def _of_recording(source: Path, settings: BaselineSettings) -> tuple[Tensor, MelConvention, int, list[str]]:
+    """Samples ``[N]``, the convention that they went through, their rate, and notes; raises AudioError."""
     import torch
 
     from diffwave.audio.file import read_samples
@@ -153,13 +153,13 @@ def _of_recording(source: Path, settings: BaselineSettings) -> tuple[Tensor, Mel
 
     samples, rate, _ = read_samples(source)
     wav = copy_synthesis(_front_end(settings.convention), samples, rate, settings.baseline, settings.iterations)
-    return torch.from_numpy(wav), settings.convention, rate
+    return torch.from_numpy(wav), settings.convention, rate, []
 
 
-def _of_mel(source: Path, settings: BaselineSettings) -> tuple[Tensor, MelConvention, int]:
+def _of_mel(source: Path, settings: BaselineSettings) -> tuple[Tensor, MelConvention, int, list[str]]:
     """The same of a mel file; raises InputError or ConfigError."""
     from diffwave.mel.baseline import GRIFFIN_LIM, griffin_lim, mel_consistency
-    from diffwave.mel.mel_file import read_mel, received
+    from diffwave.mel.mel_file import read_mel, received, resemblance
 
     if settings.baseline not in FROM_MELS:
         raise InputError(f"{source}: expected a recording for --system {settings.baseline}; got a mel")
@@ -172,7 +172,8 @@ def _of_mel(source: Path, settings: BaselineSettings) -> tuple[Tensor, MelConven
     except ValueError as error:
         raise InputError(f"{source}: {error}") from None
     wav = (griffin_lim if settings.baseline == GRIFFIN_LIM else mel_consistency)(front_end, mel, settings.iterations)
-    return wav, convention, convention.mel.sample_rate
+    said = resemblance(mel, convention)
+    return wav, convention, convention.mel.sample_rate, [said] if said else []
 
 
 @functools.lru_cache(1)

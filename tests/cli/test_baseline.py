@@ -10,8 +10,12 @@ import numpy as np
 import pesq
 import pytest
 import soundfile
+import soxr
+import torch
 
 from diffwave.cli.main import main
+from diffwave.config import CONVENTIONS
+from diffwave.mel.spectrogram import MelSpectrogram
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -19,8 +23,6 @@ DATA = Path(__file__).parents[1] / "data"
 @pytest.fixture
 def recordings(tmp_path: Path) -> Path:
     """A second of speech at 16 kHz and, in a folder of its own, at 22.05 kHz."""
-    import soxr
-
     wav = soundfile.read(DATA / "839-130898-0000.flac", dtype="float32")[0][8000:24001]
     (tmp_path / "in" / "sub").mkdir(parents=True)
     soundfile.write(tmp_path / "in" / "a.flac", wav, 16000)
@@ -139,3 +141,49 @@ def test_an_empty_folder_is_one_line(baseline, tmp_path):
     assert code == 2
     assert len(errors) == 1
     assert "expected audio files" in errors[0]
+
+
+@pytest.fixture
+def mels(tmp_path: Path) -> Path:
+    """A folder with 30 frames of vocos-24k."""
+    wav = soundfile.read(DATA / "839-130898-0000.flac", dtype="float32")[0][8000 : 8000 + 30 * 256]
+    (tmp_path / "mels").mkdir()
+    np.save(tmp_path / "mels" / "a.npy", MelSpectrogram(CONVENTIONS["vocos-24k"].mel)(torch.from_numpy(wav)[None])[0])
+    return tmp_path / "mels"
+
+
+@pytest.mark.parametrize("system", ["griffin-lim", "mel-consistency"])
+def test_mels_of_a_named_convention_at_its_rate(system, baseline, mels, tmp_path):
+    code, _, errors = baseline(system, "--iterations", 2, "--mel", "vocos-24k", reference=mels)
+    assert (code, errors) == (0, [])
+    information = soundfile.info(tmp_path / "out" / "a.wav")
+    assert (information.samplerate, information.frames) == (24000, 30 * 256)
+    (row,) = json.loads((tmp_path / "out" / "synthesis.json").read_text())["outputs"]
+    assert (row["mel"], row["notes"]) == ("vocos-24k", [])
+
+
+# How a mel of vocos-24k is spoiled, and what the line must say of it.
+SPOILED = {
+    "bands": (lambda m: m[:80], "expected a mel [100 bands, frames] of vocos-24k"),
+    "transposed": (lambda m: m.T, "transposed?"),
+    "nan": (lambda m: m * np.nan, "NaN"),
+}
+
+
+@pytest.mark.parametrize("case", SPOILED)
+def test_mels_that_are_none_of_the_named_convention_fail_alone(case, baseline, mels, tmp_path):
+    spoil, said = SPOILED[case]
+    np.save(mels / "b.npy", spoil(np.load(mels / "a.npy")))
+    code, _, errors = baseline("griffin-lim", "--iterations", 2, "--mel", "vocos-24k", reference=mels)
+    assert (code, len(errors)) == (2, 1)
+    assert said in errors[0]
+    assert [path.name for path in (tmp_path / "out").glob("*.wav")] == ["a.wav"]
+
+
+def test_a_mel_that_looks_like_another_is_told_of(baseline, mels, tmp_path):
+    wav, _ = soundfile.read(DATA / "403-126855-0000.flac", dtype="float32")
+    wav = soxr.resample(wav[:29280], 16000, 22050)
+    np.save(mels / "a.npy", MelSpectrogram(CONVENTIONS["hifigan-22k"].mel)(torch.from_numpy(wav[:40192])[None])[0])
+    assert baseline("griffin-lim", "--iterations", 2, reference=mels)[0] == 0
+    (row,) = json.loads((tmp_path / "out" / "synthesis.json").read_text())["outputs"]
+    assert row["notes"][0].startswith("looks like hifigan-22k rather than default")

@@ -511,6 +511,12 @@ def test_the_floor_is_made_from_mels_as_fine_as_the_systems(folders, evaluate, t
     assert any("--mel: of no effect" in line for line in mine.errors)
 
 
+def test_the_floor_may_be_of_a_named_convention(folders, evaluate):
+    options = ["--reference", folders["recordings"], "--estimate", folders["good"], *FLOORED, "--floor", 1]
+    run = evaluate(*options, "--mel", "vocos-24k")
+    assert [s["origin"]["mel"] for s in run.summary["systems"] if s["floor"]] == ["vocos-24k", "vocos-24k"]
+
+
 def test_mels_that_no_floor_can_be_made_from_and_copies_do_not_decide_the_floors(folders, evaluate):
     for name, record in (("good", {"mel": "mine.json"}), ("bad", {"baseline": "copy", "mel": "10ms"})):
         rows = [{"output": path.name, **record} for path in folders[name].glob("*.wav")]

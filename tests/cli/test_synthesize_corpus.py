@@ -8,10 +8,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import soundfile
+import soxr
+import torch
 
 from diffwave.cli.main import main
+from diffwave.config import CONVENTIONS
+from diffwave.mel.spectrogram import MelSpectrogram
+
+QUICK = ("--consistency", "2")
+SPEECH = Path(__file__).parents[1] / "data" / "403-126855-0000.flac"
 
 
 class Outcome(NamedTuple):
@@ -140,8 +148,6 @@ def test_without_ray_the_line_says_what_to_install(corpus, two, output, monkeypa
 
 
 def test_mels_alone_have_nothing_to_compare_with(corpus, inputs, speech_mel):
-    import numpy as np
-
     np.save(inputs / "a.npy", speech_mel)
     outcome = corpus(inputs, "--evaluate")
     assert outcome.code == 2
@@ -156,3 +162,59 @@ def test_a_storage_that_is_not_shared_is_told(corpus, two, monkeypatch):
     outcome = corpus(two)
     assert outcome.code == 2
     assert "expected a folder on storage that all machines share" in outcome.errors[0]
+
+
+def vocos(speech: np.ndarray) -> np.ndarray:
+    """A mel of vocos-24k, ``[100, 62]``; the name alone makes 16 kHz 24."""
+    config = CONVENTIONS["vocos-24k"].mel
+    return MelSpectrogram(config)(torch.from_numpy(speech[: 62 * 256])[None])[0].numpy()
+
+
+# How a mel of vocos-24k is spoiled, and what the line must say of it.
+SPOILED = {
+    "bands": (lambda m: m[:80], "expected a mel [100 bands, frames] of vocos-24k"),
+    "transposed": (lambda m: m.T, "transposed?"),
+    "nan": (lambda m: m * np.nan, "NaN"),
+}
+
+
+@pytest.mark.parametrize("case", SPOILED)
+def test_mels_that_are_none_of_the_named_convention_fail_alone(corpus, inputs, output, speech, case):
+    spoil, said = SPOILED[case]
+    np.save(inputs / "a.npy", spoil(vocos(speech)))
+    np.save(inputs / "b.npy", vocos(speech))
+    outcome = corpus(inputs, "--mel", "vocos-24k", *QUICK)
+    assert outcome.code == 2
+    assert said in outcome.errors[0]
+    assert [path.name for path in output.glob("*.wav")] == ["b.wav"]
+
+
+def test_outputs_of_another_convention_are_not_gone_on_with(corpus, inputs, output, speech):
+    np.save(inputs / "a.npy", vocos(speech))
+    assert corpus(inputs, "--mel", "vocos-24k", *QUICK).errors == []
+    assert soundfile.info(output / "a.wav").samplerate == 24000
+    made = (output / "a.wav").read_bytes()
+    for other in ("default", "bigvgan-24k"):
+        outcome = corpus(inputs, "--mel", other, *QUICK)
+        assert outcome.code == 2
+        assert f'mel is "vocos-24k" there and "{other}" now' in outcome.errors[-1]
+        assert (output / "a.wav").read_bytes() == made
+    again = corpus(inputs, "--mel", "vocos-24k", *QUICK)
+    assert (again.code, again.stdout.splitlines()[2].split()[:5]) == (0, ["this", "run", "0", "1", "0"])
+
+
+def test_mels_that_say_what_they_are_need_no_assumption(corpus, inputs, speech_mel):
+    np.savez(inputs / "a.npz", mel=speech_mel[:, :20], mel_convention="default")
+    assert corpus(inputs, *QUICK).errors == []
+    np.savez(inputs / "b.npz", mel=speech_mel[:, :20])
+    assert "mels read as 16000 Hz" in corpus(inputs, *QUICK).errors[0]
+
+
+def test_a_mel_that_looks_like_another_is_told_of(corpus, inputs, output):
+    wav, _ = soundfile.read(SPEECH, dtype="float32")
+    wav = soxr.resample(wav[:29280], 16000, 22050)
+    np.save(inputs / "a.npy", MelSpectrogram(CONVENTIONS["hifigan-22k"].mel)(torch.from_numpy(wav[:40192])[None])[0])
+    outcome = corpus(inputs, *QUICK)
+    assert outcome.code == 0
+    (record,) = map(json.loads, (output / "shard-00001-of-00001.jsonl").read_text().splitlines())
+    assert record["notes"][0].startswith("looks like hifigan-22k rather than default")
