@@ -98,7 +98,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
 
 def test_an_empty_object_is_the_defaults(tmp_path: Path) -> None:
     (tmp_path / "plain.json").write_text("{}")
-    assert mel_convention(tmp_path / "plain.json") == MelConvention(MelConfig(), "plain")
+    assert mel_convention(tmp_path / "plain.json") == MelConvention(MelConfig(), "default")
 
 
 def test_statistics_survive_a_models_json() -> None:
