@@ -67,7 +67,7 @@ def test_nothing_is_replaced_without_force(weights: Path, tmp_path: Path, capsys
 @pytest.mark.parametrize(
     ("more", "expected"),
     [
-        (["--mel", "hifigan"], "mel preset must be one of"),
+        (["--mel", "hifigan"], "did you mean hifigan-22k"),
         (["--set", "mel.f_max=-1"], "f_max=-1"),
         (["--from", "speechbrain"], "step"),
     ],
