@@ -168,7 +168,7 @@ def test_a_batch_of_unequal_lengths_equals_one_by_one(speech: Tensor) -> None:
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"sampling.refinements=1 needs a refiner; refiner.dilations is empty"):
         ModelConfig(sampling=SamplingConfig(refinements=1))
-    with pytest.raises(ConfigError, match=r"frames can be halved; got mel.log=ln, n_fft=1024, hop_length=255"):
+    with pytest.raises(ConfigError, match=r"frames can be halved; got n_fft=1024, win_length=1024, hop_length=255"):
         ModelConfig(mel=MelConfig(hop_length=255), refiner=SHAPE)
     with pytest.raises(ConfigError, match=r"refinement_strength must be in \(0, 1\]; got 0"):
         SamplingConfig(refinement_strength=0)
